@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Everything that is built goes to build/; 'make help' lists what there is.
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+B := build
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+# No built-in rules: one of them would link build/kernel/vmlinux from vmlinux.o.
+MAKEFLAGS += --no-print-directory -r
+export LC_ALL := C
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+msg = @printf '  %-7s %s\n' $(1) $(2)
+
+# The first clang that knows what the kernel's BPF needs.
+ifndef CLANG
+CLANG := $(shell for c in clang clang-22 clang-21 clang-20 clang-19 clang-18 \
+	clang-17 clang-16; do \
+		v=$$($$c -dumpversion 2>/dev/null) || continue; \
+		[ "$${v%%.*}" -ge 16 ] && { echo $$c; break; }; done)
+endif
+export CLANG
+
+##@ Using it
+
+.PHONY: all
+all: ## build kernel, tools, policies and programs
+	$(Q)$(MAKE) kernel
+	$(Q)$(MAKE) -j$$(nproc) tools user selftests
+
+.PHONY: demo
+demo: deps ## the main job in a VM, with an account of it and build/demo.json
+	$(Q)$(MAKE) all
+	$(Q)selftests/run --demo
+
+.PHONY: test
+test: deps ## all tests (SUITES="a b" for some); TAP in build/tap
+	$(Q)$(MAKE) all
+	$(Q)selftests/run $(SUITES)
+
+# What allocates, maps, waits and goes away is worth the slow kernel.
+DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
+	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime)
+
+.PHONY: test-debug
+test-debug: deps ## suites on a kernel with KASAN, lockdep and the like
+	$(Q)$(MAKE) all
+	$(Q)$(MAKE) kernel-debug
+	$(Q)KERNEL=kernel-debug selftests/run $(or $(SUITES),$(DEBUG_SUITES))
+
+.PHONY: check
+check: deps ## sources, tools and the harness itself, on this machine
+	$(Q)$(MAKE) all
+	$(Q)selftests/run --host
+
+.PHONY: shell
+shell: deps ## a shell in the VM (PROFILE="iommu=strict nvme=1 ...")
+	$(Q)$(MAKE) all
+	$(Q)selftests/vm --shell $(PROFILE)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: clean
+clean: ## remove programs and policies, keep kernel and downloads
+	$(Q)rm -rf $(B)/bpf $(B)/user $(B)/selftests $(B)/tap $(B)/log
+
+.PHONY: distclean
+distclean: ## remove build/
+	$(Q)rm -rf $(B)
+
+##@ Kernel
+
+.PHONY: deps
+deps: ## install the Debian packages that are missing
+	$(Q)kern/setup
+
+.PHONY: prepare
+prepare: ## bring build/linux up to date with kern/
+	$(Q)kern/prepare
+
+.PHONY: kernel
+kernel: prepare ## build the kernel in build/kernel
+	$(Q)kern/build kernel
+
+.PHONY: kernel-debug
+kernel-debug: prepare ## build it with KASAN, lockdep and the like
+	$(Q)kern/build kernel-debug
+
+.PHONY: hooks-save
+hooks-save: prepare ## write kern/patches from the commits in build/linux
+	$(Q)kern/hooks save
+
+.PHONY: hooks-check
+hooks-check: prepare ## do kern/patches survive a round trip
+	$(Q)kern/hooks check
+
+.PHONY: hooks-stat
+hooks-stat: ## changed lines per existing file, and the budget
+	$(Q)kern/hooks stat
+
+.PHONY: series
+series: prepare ## the upstream-shaped series in build/series
+	$(Q)kern/hooks series
+
+.PHONY: series-check
+series-check: series ## checkpatch and build every patch of it
+	$(Q)kern/hooks series-check
+
+.PHONY: sparse
+sparse: prepare ## sparse over our kernel files
+	$(Q)kern/hooks sparse
+
+# ---- tools from the pinned kernel tree --------------------------------------
+
+##@ Programs
+
+BPFTOOL := $(B)/bpftool/bpftool
+LIBBPF  := $(B)/bpftool/libbpf/libbpf.a
+LIBBPF_INCLUDE := $(B)/bpftool/libbpf/include
+
+# Building bpftool builds libbpf and installs its headers beside it. Position
+# independent, so that libblkdmabuf.so can hold it.
+$(BPFTOOL):
+	$(Q)test -n "$(CLANG)" || { echo "no clang >= 16; run 'make deps'" >&2; \
+		exit 1; }
+	$(Q)[ -e $(B)/linux/tools/bpf/bpftool ] || kern/prepare
+	$(call msg,BUILD,$@)
+	$(Q)mkdir -p $(B)/bpftool $(B)/log
+	$(Q)$(MAKE) -C $(B)/linux/tools/bpf/bpftool OUTPUT=$(CURDIR)/$(B)/bpftool/ \
+		CLANG=$(CLANG) LLVM_STRIP=$$($(CLANG) -print-prog-name=llvm-strip) \
+		EXTRA_CFLAGS='-g -O2 -fPIC' > $(B)/log/bpftool-build.log 2>&1 || \
+		{ tail -20 $(B)/log/bpftool-build.log >&2; exit 1; }
+
+$(LIBBPF): $(BPFTOOL) ;
+
+.PHONY: tools
+tools: $(BPFTOOL) ## bpftool and libbpf of the pinned kernel
+
+# A kernel that is there is used as it is: whoever works on user space does not
+# want to wait for somebody's kernel edit.
+ifeq ($(wildcard $(B)/kernel/vmlinux),)
+$(B)/kernel/vmlinux:
+	$(Q)$(MAKE) kernel
+endif
+
+$(B)/vmlinux.h.stamp: $(B)/kernel/vmlinux vmlinux.h.gen $(BPFTOOL)
+	$(call msg,GEN,$(B)/vmlinux.h)
+	$(Q)./vmlinux.h.gen $(BPFTOOL) $< $(B)/vmlinux.h
+	$(Q)touch $@
+
+$(B)/vmlinux.h: $(B)/vmlinux.h.stamp ;
+
+# ---- policies ---------------------------------------------------------------
+
+BPF_SRC  := $(wildcard bpf/*.bpf.c)
+BPF_OBJ  := $(BPF_SRC:%.c=$(B)/%.o)
+BPF_SKEL := $(BPF_SRC:%.bpf.c=$(B)/%.skel.h)
+
+TEST_BPF  := $(wildcard selftests/bpf/*.bpf.c)
+TEST_OBJ  := $(TEST_BPF:%.c=$(B)/%.o)
+TEST_SKEL := $(TEST_BPF:%.bpf.c=$(B)/%.skel.h)
+
+BPF_CFLAGS := -target bpf -D__TARGET_ARCH_x86 -g -O2 -Wall -Wextra -Werror \
+	-Iinclude/uapi -I$(B) -Ibpf -I$(LIBBPF_INCLUDE)
+
+# Policies, and the programs of tests in selftests/bpf.
+$(B)/%.bpf.o: %.bpf.c $(B)/vmlinux.h $(LIBBPF) Makefile
+	$(call msg,BPF,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $@.d -c $< -o $@
+
+# .skel.h: the object is part of the program, named after the policy.
+$(B)/%.skel.h: $(B)/%.bpf.o
+	$(call msg,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst -,_,$(*F)) > $@
+
+.PHONY: bpf
+bpf: $(BPF_OBJ) $(BPF_SKEL) ## the policies
+
+# ---- user space -------------------------------------------------------------
+
+LIB_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/libblkdmabuf*.c))
+CTL_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/blkdmabufctl*.c))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard user/example*.c))
+TESTS    := $(patsubst %.c,$(B)/%,$(wildcard selftests/*.c))
+
+LIB_A   := $(B)/user/libblkdmabuf.a
+LIB_SO  := $(B)/user/libblkdmabuf.so.0
+LIB_PC  := $(B)/user/libblkdmabuf.pc
+LIB_MAP := user/libblkdmabuf.map
+CTL     := $(B)/user/blkdmabufctl
+
+CFLAGS  ?= -O2 -g
+OUR_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE \
+	-DBLKDMABUF_VERSION='"$(VERSION)"' -pthread \
+	-Iinclude/uapi -Iuser -I$(B) -I$(B)/bpf -isystem $(LIBBPF_INCLUDE)
+LIBS    := $(LIBBPF) -luring -lelf -lz -pthread
+
+$(B)/user/%.o: user/%.c Makefile | $(BPF_SKEL) $(LIBBPF)
+	$(call msg,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+
+$(LIB_A): $(LIB_OBJ)
+	$(call msg,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+# libbpf stays inside: only the names in the map file are visible.
+$(LIB_SO): $(LIB_OBJ) $(LIB_MAP) $(LIBBPF)
+	$(call msg,LD,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script=$(LIB_MAP) \
+		-Wl,--exclude-libs,ALL -Wl,-z,defs $(LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
+	$(Q)ln -sf $(@F) $(@:.0=)
+
+$(LIB_PC): user/libblkdmabuf.pc.in Makefile
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+
+$(CTL): $(CTL_OBJ) $(LIB_A) $(LIBBPF)
+	$(call msg,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(CTL_OBJ) $(LIB_A) $(LIBS) -ljson-c
+
+# Examples and tests are one file, one program.
+$(EXAMPLES) $(TESTS): $(B)/%: %.c $(LIB_A) $(LIBBPF) Makefile | $(BPF_SKEL) $(TEST_SKEL)
+	$(call msg,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) -o $@ $< \
+		$(LIB_A) $(LIBS)
+
+USER_ALL := $(if $(LIB_OBJ),$(LIB_A) $(if $(wildcard $(LIB_MAP)),$(LIB_SO)) \
+	$(if $(wildcard $(LIB_PC:$(B)/%=%.in)),$(LIB_PC))) \
+	$(if $(CTL_OBJ),$(CTL)) $(EXAMPLES)
+
+.PHONY: user
+user: bpf $(USER_ALL) ## library, blkdmabufctl, examples, policies
+
+.PHONY: selftests
+selftests: $(TESTS) $(TEST_OBJ) ## the test programs
+
+-include $(wildcard $(addprefix $(B)/,bpf/*.d user/*.d selftests/*.d \
+	selftests/bpf/*.d))
+
+##@ Installing
+
+BINDIR  = $(DESTDIR)$(PREFIX)/bin
+LIBDIR  = $(DESTDIR)$(PREFIX)/lib
+INCDIR  = $(DESTDIR)$(PREFIX)/include
+MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man8
+COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+
+.PHONY: install
+install: user ## install below DESTDIR and PREFIX
+	install -d $(BINDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/blkdmabuf \
+		$(INCDIR)/linux $(MANDIR) $(COMPDIR)
+	install -m 755 $(CTL) $(BINDIR)
+	install -m 644 $(LIB_A) $(LIBDIR)
+	install -m 755 $(LIB_SO) $(LIBDIR)
+	ln -sf $(notdir $(LIB_SO)) $(LIBDIR)/libblkdmabuf.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+		user/libblkdmabuf.pc.in > $(LIBDIR)/pkgconfig/libblkdmabuf.pc
+	chmod 644 $(LIBDIR)/pkgconfig/libblkdmabuf.pc
+	install -m 644 user/libblkdmabuf.h $(INCDIR)
+	install -m 644 include/uapi/linux/blk-dmabuf.h $(INCDIR)/linux
+	install -m 644 $(BPF_OBJ) $(LIBDIR)/blkdmabuf
+	install -m 644 user/blkdmabufctl.8 $(MANDIR)
+	install -m 644 user/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f $(BINDIR)/blkdmabufctl $(LIBDIR)/libblkdmabuf.a \
+		$(LIBDIR)/libblkdmabuf.so $(LIBDIR)/$(notdir $(LIB_SO)) \
+		$(LIBDIR)/pkgconfig/libblkdmabuf.pc $(INCDIR)/libblkdmabuf.h \
+		$(INCDIR)/linux/blk-dmabuf.h $(MANDIR)/blkdmabufctl.8 \
+		$(COMPDIR)/blkdmabufctl
+	rm -f $(addprefix $(LIBDIR)/blkdmabuf/,$(notdir $(BPF_OBJ)))
+	-rmdir $(LIBDIR)/blkdmabuf

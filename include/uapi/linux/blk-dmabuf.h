@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * Block I/O on dma-buf memory: the one ABI header.
+ *
+ * Three interfaces meet here:
+ *
+ *  - the control interface, structures that BPF_PROG_TYPE_SYSCALL programs
+ *    hand to the bpf_blk_dmabuf_*() kfuncs;
+ *  - the channel interface, ioctls on /dev/blkdmabuf and on the channel it
+ *    returns;
+ *  - the I/O interface, io_uring commands on a channel.
+ *
+ * All sizes and offsets are bytes.  Reserved fields and unknown flags must be
+ * zero and are refused with -EINVAL, so that they can get a meaning later.
+ */
+#ifndef _UAPI_LINUX_BLK_DMABUF_H
+#define _UAPI_LINUX_BLK_DMABUF_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* Raised whenever something is added; old users keep working. */
+#define BLK_DMABUF_ABI_VERSION	1
+
+/**
+ * enum blk_dmabuf_state - where a registration is in its life
+ * @BLK_DMABUF_UNMAPPED: attached, no DMA mapping; the next I/O that may sleep
+ *	makes one
+ * @BLK_DMABUF_LIVE: attached and mapped, I/O runs without further set-up
+ * @BLK_DMABUF_DEAD: the device went away or the owner released it; nothing is
+ *	mapped and nothing will be
+ */
+enum blk_dmabuf_state {
+	BLK_DMABUF_UNMAPPED	= 0,
+	BLK_DMABUF_LIVE		= 1,
+	BLK_DMABUF_DEAD		= 2,
+};
+
+/**
+ * enum blk_dmabuf_reason - why something was refused
+ *
+ * The caller sees an errno, the kernel counts the reason, and the tracepoints
+ * blk_dmabuf:* carry both.
+ *
+ * @BLK_DMABUF_OK: it was not
+ * @BLK_DMABUF_NO_DEVICE: the file is no block device that is alive
+ * @BLK_DMABUF_NO_DRIVER: the device's driver takes no premapped I/O
+ * @BLK_DMABUF_INTEGRITY: the device has an integrity profile
+ * @BLK_DMABUF_ZONED: the device is zoned
+ * @BLK_DMABUF_CRYPTO: the I/O needs inline encryption
+ * @BLK_DMABUF_DUPLICATE: this dma-buf is registered on this device already
+ * @BLK_DMABUF_ATTACH_FAILED: the exporter refused the attachment
+ * @BLK_DMABUF_MAP_FAILED: the exporter refused to map
+ * @BLK_DMABUF_LAYOUT: the mapping's ranges do not suit the device (PRP needs
+ *	inner ranges in multiples of the controller page size)
+ * @BLK_DMABUF_WOULD_BLOCK: not mapped and the caller must not sleep
+ * @BLK_DMABUF_IS_DEAD: the registration is dead
+ * @BLK_DMABUF_NO_SLOT: nothing is bound to the slot
+ * @BLK_DMABUF_RANGE: offset and length leave the buffer
+ * @BLK_DMABUF_UNALIGNED: offset or length unaligned for the device
+ * @BLK_DMABUF_ACCESS: file or dma-buf do not permit this direction
+ * @BLK_DMABUF_WRONG_DEVICE: an I/O reached another device than it was made for
+ * @BLK_DMABUF_IO_ERROR: the device or the layers above it failed the I/O
+ * @BLK_DMABUF_NO_DMABUF: the file descriptor is no dma-buf
+ * @BLK_DMABUF_NOT_REGISTERED: the dma-buf is not registered on this device
+ * @BLK_DMABUF_NOT_ADMITTED: the policy refused the channel this registration
+ * @BLK_DMABUF_POLICY_REFUSED: the policy refused the I/O
+ * @BLK_DMABUF_POLICY_ERROR: the policy returned what is no errno
+ * @BLK_DMABUF_POLICY_LENGTH: the policy placed nothing, too much, or no whole
+ *	number of blocks
+ * @BLK_DMABUF_POLICY_SLOT: the policy chose a slot that is not bound
+ * @BLK_DMABUF_POLICY_RANGE: the policy chose an offset outside the buffer, or
+ *	one unaligned for the device
+ * @BLK_DMABUF_POLICY_ACCESS: the policy chose a buffer that does not permit
+ *	the direction
+ * @BLK_DMABUF_POLICY_HCTX: the policy chose what is no hctx for this request
+ */
+enum blk_dmabuf_reason {
+	BLK_DMABUF_OK			= 0,
+	BLK_DMABUF_NO_DEVICE		= 1,
+	BLK_DMABUF_NO_DRIVER		= 2,
+	BLK_DMABUF_INTEGRITY		= 3,
+	BLK_DMABUF_ZONED		= 4,
+	BLK_DMABUF_CRYPTO		= 5,
+	BLK_DMABUF_DUPLICATE		= 6,
+	BLK_DMABUF_ATTACH_FAILED	= 7,
+	BLK_DMABUF_MAP_FAILED		= 8,
+	BLK_DMABUF_LAYOUT		= 9,
+	BLK_DMABUF_WOULD_BLOCK		= 10,
+	BLK_DMABUF_IS_DEAD		= 11,
+	BLK_DMABUF_NO_SLOT		= 12,
+	BLK_DMABUF_RANGE		= 13,
+	BLK_DMABUF_UNALIGNED		= 14,
+	BLK_DMABUF_ACCESS		= 15,
+	BLK_DMABUF_WRONG_DEVICE		= 16,
+	BLK_DMABUF_IO_ERROR		= 17,
+	BLK_DMABUF_NO_DMABUF		= 18,
+	BLK_DMABUF_NOT_ADMITTED		= 19,
+	BLK_DMABUF_POLICY_REFUSED	= 20,
+	BLK_DMABUF_POLICY_ERROR		= 21,
+	BLK_DMABUF_POLICY_LENGTH	= 22,
+	BLK_DMABUF_POLICY_SLOT		= 23,
+	BLK_DMABUF_POLICY_RANGE		= 24,
+	BLK_DMABUF_POLICY_ACCESS	= 25,
+	BLK_DMABUF_POLICY_HCTX		= 26,
+	BLK_DMABUF_NOT_REGISTERED	= 27,
+	BLK_DMABUF_NR_REASONS
+};
+
+/**
+ * struct blk_dmabuf_attach - what to register, and how it went
+ * @bdev_fd: in: open block device; a partition means its disk
+ * @dmabuf_fd: in: the dma-buf
+ * @flags: in: must be zero
+ * @error: out: 0 or -errno
+ * @reason: out: enum blk_dmabuf_reason
+ * @id: out: id of the registration; with BLK_DMABUF_DUPLICATE the id of the
+ *	one that is there already
+ */
+struct blk_dmabuf_attach {
+	__s32	bdev_fd;
+	__s32	dmabuf_fd;
+	__u32	flags;
+	__s32	error;
+	__u32	reason;
+	__u32	id;
+};
+
+#define BLK_DMABUF_F_WRITABLE	(1U << 0) /* device may write to the buffer */
+#define BLK_DMABUF_F_P2P	(1U << 1) /* mapped memory is another device's */
+#define BLK_DMABUF_F_SYNC	(1U << 2) /* caches or bounce buffers between */
+
+/**
+ * struct blk_dmabuf_info - one registration, as it is now
+ * @id: the registration; ids are not reused soon
+ * @state: enum blk_dmabuf_state
+ * @flags: BLK_DMABUF_F_*
+ * @reason: why mapping failed last, enum blk_dmabuf_reason
+ * @dev_major: device number of the disk
+ * @dev_minor: device number of the disk
+ * @uid: user that registered it, in the initial user namespace
+ * @pid: process that registered it (may be gone), in the initial pid namespace
+ * @bytes: size of the dma-buf
+ * @ranges: contiguous DMA ranges of the current mapping, 0 if unmapped
+ * @max_io: largest single request the device takes on this buffer
+ * @generation: mappings made so far
+ * @invalidations: mappings that the exporter took away
+ * @inode: inode number of the dma-buf, as in /proc/PID/fdinfo
+ * @reads: completed reads (device to buffer)
+ * @read_bytes: bytes of them
+ * @writes: completed writes (buffer to device)
+ * @write_bytes: bytes of them
+ * @errors: I/O that failed or was refused after a slot was found
+ * @disk: name of the disk
+ * @exporter: name of the exporter
+ */
+struct blk_dmabuf_info {
+	__u32	id;
+	__u32	state;
+	__u32	flags;
+	__u32	reason;
+	__u32	dev_major;
+	__u32	dev_minor;
+	__u32	uid;
+	__u32	pid;
+	__u64	bytes;
+	__u32	ranges;
+	__u32	max_io;
+	__u64	generation;
+	__u64	invalidations;
+	__u64	inode;
+	__u64	reads;
+	__u64	read_bytes;
+	__u64	writes;
+	__u64	write_bytes;
+	__u64	errors;
+	char	disk[32];
+	char	exporter[32];
+};
+
+/**
+ * struct blk_dmabuf_features - what this kernel offers
+ * @abi_version: BLK_DMABUF_ABI_VERSION of the kernel
+ * @nr_reasons: entries of @refused that mean something
+ * @max_slots: slots of a channel are 0 to @max_slots - 1
+ * @resv: zero
+ * @refused: since boot, by enum blk_dmabuf_reason
+ */
+struct blk_dmabuf_features {
+	__u32	abi_version;
+	__u32	nr_reasons;
+	__u32	max_slots;
+	__u32	resv;
+	__u64	refused[32];
+};
+
+/**
+ * struct blk_dmabuf_channel - open a channel for an open file
+ * @fd: in: block device, opened as the channel shall use it: what the file may
+ *	not do, the channel may not do
+ * @flags: in: must be zero
+ *
+ * The ioctl returns the channel's file descriptor (close on exec).
+ */
+struct blk_dmabuf_channel {
+	__s32	fd;
+	__u32	flags;
+};
+
+/**
+ * struct blk_dmabuf_bind - grant a channel the use of a registration
+ * @dmabuf_fd: in: the dma-buf; showing it is the permission to use it
+ * @slot: in: slot to bind, or BLK_DMABUF_SLOT_ANY for a free one; out: the slot
+ * @flags: in: must be zero
+ * @id: out: the registration
+ * @bytes: out: size of the dma-buf
+ */
+struct blk_dmabuf_bind {
+	__s32	dmabuf_fd;
+	__u32	slot;
+	__u32	flags;
+	__u32	id;
+	__u64	bytes;
+};
+
+/* In a bind: any free slot.  In an I/O: the policy chooses. */
+#define BLK_DMABUF_SLOT_ANY	(~0U)
+
+/**
+ * struct blk_dmabuf_query - look at what is bound to a slot
+ * @slot: in: the slot
+ * @resv: must be zero
+ * @info: out: the registration
+ */
+struct blk_dmabuf_query {
+	__u32			slot;
+	__u32			resv;
+	struct blk_dmabuf_info	info;
+};
+
+/**
+ * struct blk_dmabuf_limits - what the channel's file takes
+ * @block_size: positions and lengths of I/O are multiples of this
+ * @dma_alignment: buffer offsets are multiples of this
+ * @max_io: largest single request; longer I/O is split
+ * @max_ranges: DMA ranges a single request may hold
+ * @bytes: size of the device
+ */
+struct blk_dmabuf_limits {
+	__u32	block_size;
+	__u32	dma_alignment;
+	__u32	max_io;
+	__u32	max_ranges;
+	__u64	bytes;
+};
+
+/**
+ * struct blk_dmabuf_get_fd - get the dma-buf of a registration
+ * @id: in: the registration
+ * @flags: in: must be zero
+ *
+ * The ioctl returns a new file descriptor of the dma-buf (close on exec).
+ * Needs CAP_SYS_ADMIN, as BPF_MAP_GET_FD_BY_ID does, because it hands out what
+ * is otherwise the capability to use the buffer.
+ */
+struct blk_dmabuf_get_fd {
+	__u32	id;
+	__u32	flags;
+};
+
+#define BLK_DMABUF_IOC		0xbd
+
+/* on /dev/blkdmabuf */
+#define BLK_DMABUF_FEATURES	_IOR(BLK_DMABUF_IOC, 0, struct blk_dmabuf_features)
+#define BLK_DMABUF_CHANNEL	_IOW(BLK_DMABUF_IOC, 1, struct blk_dmabuf_channel)
+
+#define BLK_DMABUF_GET_FD	_IOW(BLK_DMABUF_IOC, 6, struct blk_dmabuf_get_fd)
+
+/* on a channel; unbind takes the slot, I/O in flight on it still finishes */
+#define BLK_DMABUF_BIND		_IOWR(BLK_DMABUF_IOC, 2, struct blk_dmabuf_bind)
+#define BLK_DMABUF_UNBIND	_IOW(BLK_DMABUF_IOC, 3, __u32)
+#define BLK_DMABUF_QUERY	_IOWR(BLK_DMABUF_IOC, 4, struct blk_dmabuf_query)
+#define BLK_DMABUF_LIMITS	_IOR(BLK_DMABUF_IOC, 5, struct blk_dmabuf_limits)
+
+/**
+ * enum blk_dmabuf_cmd_op - io_uring commands on a channel (sqe->cmd_op)
+ * @BLK_DMABUF_CMD_READ: device to buffer
+ * @BLK_DMABUF_CMD_WRITE: buffer to device
+ *
+ * sqe->addr is the position in the file and sqe->len the length; sqe->cmd holds
+ * a struct blk_dmabuf_cmd.  Fields of the SQE that are not named are zero.  The
+ * CQE's res is the number of bytes done or -errno.  On a ring with 32-byte CQEs
+ * big_cqe[0] is the placement, see BLK_DMABUF_PLACED_SLOT().
+ */
+enum blk_dmabuf_cmd_op {
+	BLK_DMABUF_CMD_READ	= 1,
+	BLK_DMABUF_CMD_WRITE	= 2,
+};
+
+/**
+ * struct blk_dmabuf_cmd - sqe->cmd of an I/O
+ * @offset: first byte in the buffer
+ * @slot: slot of the channel
+ * @hint: for the policy, opaque to the kernel
+ */
+struct blk_dmabuf_cmd {
+	__u64	offset;
+	__u32	slot;
+	__u32	hint;
+};
+
+/* Where the data went: slot and buffer offset out of big_cqe[0]. */
+#define BLK_DMABUF_PLACED_SLOT(p)	((__u32)((p) >> 48))
+#define BLK_DMABUF_PLACED_OFFSET(p)	((p) & ((1ULL << 48) - 1))
+
+#endif /* _UAPI_LINUX_BLK_DMABUF_H */

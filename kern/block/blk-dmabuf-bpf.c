@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Control of dma-buf registrations from BPF.
+ *
+ * A BPF_PROG_TYPE_SYSCALL program attaches a dma-buf to a block device and
+ * stores the registration in a map.  The map owns it, until a program takes it
+ * out and releases it, or the map's last pin and file descriptor are gone.
+ *
+ *   d=/sys/fs/bpf/blkdmabuf
+ *   bpftool prog loadall build/bpf/minimal.bpf.o $d pinmaps $d
+ *   bpftool prog run pinned $d/ctl_next repeat 0	# info is in map result
+ *   rm -r $d			# ends all registrations made through it
+ */
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/bpf.h>
+#include <linux/btf.h>
+#include <linux/btf_ids.h>
+#include <linux/dma-buf.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/init.h>
+
+#include "blk-dmabuf.h"
+
+struct bpf_iter_blk_dmabuf {
+	__u64 __opaque[1];
+} __aligned(8);
+
+struct bpf_iter_blk_dmabuf_kern {
+	u64 after;
+} __aligned(8);
+
+static struct blk_dmabuf *
+blk_dmabuf_attach_file(struct file *file, struct blk_dmabuf_attach *args)
+{
+	struct blk_dmabuf *reg;
+	struct device *dma_dev;
+	struct dma_buf *dmabuf;
+	struct gendisk *disk;
+
+	args->reason = BLK_DMABUF_NO_DEVICE;
+	if (!file)
+		return ERR_PTR(-EBADF);
+	if (!S_ISBLK(file_inode(file)->i_mode))
+		return ERR_PTR(-ENOTBLK);
+	disk = file_bdev(file)->bd_disk;
+	if (!disk_live(disk))
+		return ERR_PTR(-ENODEV);
+	args->reason = blk_dmabuf_check_disk(disk);
+	if (args->reason != BLK_DMABUF_OK)
+		return ERR_PTR(-EOPNOTSUPP);
+	dma_dev = disk->queue->mq_ops->dma_dev(disk->queue->tag_set);
+
+	args->reason = BLK_DMABUF_NO_DMABUF;
+	dmabuf = dma_buf_get(args->dmabuf_fd);
+	if (IS_ERR(dmabuf))
+		return ERR_CAST(dmabuf);
+	reg = blk_dmabuf_attach(disk, dma_dev, dmabuf, args);
+	dma_buf_put(dmabuf);
+	return reg;
+}
+
+__bpf_kfunc_start_defs();
+
+/**
+ * bpf_blk_dmabuf_attach - register a dma-buf on a block device
+ * @args: what to register; @args->error, ->reason and ->id tell how it went
+ * @args__sz: size of @args
+ *
+ * To be called from syscall programs, which run in the process that has the
+ * file descriptors in @args.  No mapping is made yet.  Registering the same
+ * dma-buf on the same disk again is refused, and says which one is there.
+ *
+ * Return: the registration, owned by the program until it is stored in a map
+ * with bpf_kptr_xchg() or given to bpf_blk_dmabuf_release(), or NULL with
+ * @args->error one of
+ *
+ *  * %-EINVAL: @args is not valid, or ->dmabuf_fd is no dma-buf
+ *  * %-EBADF: no such file
+ *  * %-ENOTBLK: ->bdev_fd is no block device
+ *  * %-EOPNOTSUPP: the device takes no premapped I/O, ->reason says why
+ *  * %-EEXIST: the pair is registered, as ->id
+ *  * %-ENODEV: the device is going away
+ *  * %-ENOMEM: no memory
+ *
+ * or what the exporter's attach callback says.
+ */
+__bpf_kfunc struct blk_dmabuf *
+bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
+{
+	struct blk_dmabuf_attach mine;
+	struct blk_dmabuf *reg;
+
+	if (args__sz != sizeof(mine))
+		return NULL;
+	/* The program may pass memory that is written to while this runs. */
+	mine = *args;
+	mine.id = 0;
+	if (mine.flags) {
+		mine.reason = BLK_DMABUF_OK;
+		reg = ERR_PTR(-EINVAL);
+	} else {
+		CLASS(fd, f)(mine.bdev_fd);
+
+		reg = blk_dmabuf_attach_file(fd_file(f), &mine);
+	}
+	mine.error = PTR_ERR_OR_ZERO(reg);
+	*args = mine;
+	if (!IS_ERR(reg))
+		return reg;
+	blk_dmabuf_refuse(NULL, mine.reason, mine.error);
+	return NULL;
+}
+
+/**
+ * bpf_blk_dmabuf_get - get a registration by its id
+ * @id: the registration
+ *
+ * To be called from syscall programs.  The program becomes an owner beside
+ * those that are there.
+ *
+ * Return: the registration, to be given to bpf_blk_dmabuf_release(), or NULL
+ */
+__bpf_kfunc struct blk_dmabuf *bpf_blk_dmabuf_get(u32 id)
+{
+	return blk_dmabuf_get(id);
+}
+
+/**
+ * bpf_blk_dmabuf_map - map a registered dma-buf now
+ * @buf: registration
+ *
+ * To be called from syscall programs, to pay for the mapping before the first
+ * I/O has to.  Repeating it is free.
+ *
+ * Return: 0; %-ENODEV if the registration is dead; %-EOPNOTSUPP if the device
+ * cannot use the layout; or what the exporter says
+ */
+__bpf_kfunc int bpf_blk_dmabuf_map(struct blk_dmabuf *buf)
+{
+	return blk_dmabuf_map(buf);
+}
+
+/**
+ * bpf_blk_dmabuf_unmap - drop the mapping of a registered dma-buf
+ * @buf: registration
+ *
+ * To be called from syscall programs.  Waits for I/O in flight.  The
+ * registration stays, the next I/O maps again.
+ *
+ * Return: 0, also if there is no mapping; %-ENODEV if the registration is dead
+ */
+__bpf_kfunc int bpf_blk_dmabuf_unmap(struct blk_dmabuf *buf)
+{
+	return blk_dmabuf_unmap(buf);
+}
+
+/**
+ * bpf_blk_dmabuf_release - give a reference to a registration back
+ * @buf: registration that the program owns, no longer a map
+ *
+ * To be called from syscall programs.  The last one ends the registration: I/O
+ * in flight has finished and nothing is mapped or attached when this returns.
+ */
+__bpf_kfunc void bpf_blk_dmabuf_release(struct blk_dmabuf *buf)
+{
+	blk_dmabuf_release(buf);
+}
+
+/* What a BPF map calls for a registration it owns; must not sleep. */
+__bpf_kfunc void bpf_blk_dmabuf_release_dtor(void *buf)
+{
+	blk_dmabuf_release_later(buf);
+}
+
+CFI_NOSEAL(bpf_blk_dmabuf_release_dtor);
+
+/**
+ * bpf_blk_dmabuf_query - describe a registration
+ * @buf: registration
+ * @info: filled in
+ * @info__sz: size of @info
+ *
+ * To be called from syscall programs.
+ *
+ * Return: 0, or %-EINVAL if @info__sz is wrong
+ */
+__bpf_kfunc int bpf_blk_dmabuf_query(struct blk_dmabuf *buf,
+				     struct blk_dmabuf_info *info, u32 info__sz)
+{
+	if (info__sz != sizeof(*info))
+		return -EINVAL;
+	blk_dmabuf_get_info(buf, info);
+	return 0;
+}
+
+/**
+ * bpf_iter_blk_dmabuf_new - start walking all registrations
+ * @it: iterator
+ * @after: id to start behind, 0 for the first
+ *
+ * To be called from syscall programs between bpf_rcu_read_lock() and
+ * bpf_rcu_read_unlock().  The walk goes up in ids and sees those of all maps,
+ * and the ones that died as long as somebody owns them.
+ *
+ * Return: 0
+ */
+__bpf_kfunc int bpf_iter_blk_dmabuf_new(struct bpf_iter_blk_dmabuf *it,
+					u32 after)
+{
+	struct bpf_iter_blk_dmabuf_kern *kit = (void *)it;
+
+	BUILD_BUG_ON(sizeof(*kit) > sizeof(*it));
+	BUILD_BUG_ON(__alignof__(*kit) != __alignof__(*it));
+
+	kit->after = after;
+	return 0;
+}
+
+/**
+ * bpf_iter_blk_dmabuf_next - go to the next registration
+ * @it: iterator
+ *
+ * Return: the registration, to be looked at by bpf_blk_dmabuf_query(), or NULL
+ * at the end
+ */
+__bpf_kfunc struct blk_dmabuf *
+bpf_iter_blk_dmabuf_next(struct bpf_iter_blk_dmabuf *it)
+{
+	struct bpf_iter_blk_dmabuf_kern *kit = (void *)it;
+	struct blk_dmabuf *reg = blk_dmabuf_next(kit->after);
+
+	if (reg)
+		kit->after = reg->id;
+	return reg;
+}
+
+/**
+ * bpf_iter_blk_dmabuf_destroy - end a walk
+ * @it: iterator
+ */
+__bpf_kfunc void bpf_iter_blk_dmabuf_destroy(struct bpf_iter_blk_dmabuf *it)
+{
+}
+
+__bpf_kfunc_end_defs();
+
+BTF_KFUNCS_START(blk_dmabuf_control_ids)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_attach, KF_ACQUIRE | KF_RET_NULL | KF_SLEEPABLE)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_get, KF_ACQUIRE | KF_RET_NULL)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_map, KF_SLEEPABLE)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_unmap, KF_SLEEPABLE)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_release, KF_RELEASE | KF_SLEEPABLE)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_query, KF_RCU)
+BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_new, KF_ITER_NEW | KF_RCU_PROTECTED)
+BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_next, KF_ITER_NEXT | KF_RET_NULL)
+BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_destroy, KF_ITER_DESTROY)
+BTF_KFUNCS_END(blk_dmabuf_control_ids)
+
+/* Who may call what: one row per set of kfuncs. */
+static const struct {
+	struct btf_id_set8	*ids;
+	enum bpf_prog_type	type;
+} blk_dmabuf_callers[] = {
+	{ &blk_dmabuf_control_ids, BPF_PROG_TYPE_SYSCALL },
+};
+
+static int blk_dmabuf_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(blk_dmabuf_callers); i++)
+		if (btf_id_set8_contains(blk_dmabuf_callers[i].ids, kfunc_id))
+			return prog->type == blk_dmabuf_callers[i].type ?
+				0 : -EACCES;
+	return 0;
+}
+
+static const struct btf_kfunc_id_set blk_dmabuf_control_set = {
+	.owner	= THIS_MODULE,
+	.set	= &blk_dmabuf_control_ids,
+	.filter	= blk_dmabuf_kfunc_filter,
+};
+
+BTF_ID_LIST(blk_dmabuf_dtor_ids)
+BTF_ID(struct, blk_dmabuf)
+BTF_ID(func, bpf_blk_dmabuf_release_dtor)
+
+static int __init blk_dmabuf_bpf_init(void)
+{
+	const struct btf_id_dtor_kfunc dtors[] = {
+		{
+			.btf_id		= blk_dmabuf_dtor_ids[0],
+			.kfunc_btf_id	= blk_dmabuf_dtor_ids[1],
+		},
+	};
+	int error;
+
+	error = register_btf_kfunc_id_set(BPF_PROG_TYPE_SYSCALL,
+					  &blk_dmabuf_control_set);
+	if (error)
+		return error;
+	return register_btf_id_dtor_kfuncs(dtors, ARRAY_SIZE(dtors),
+					   THIS_MODULE);
+}
+late_initcall(blk_dmabuf_bpf_init);

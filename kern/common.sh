@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Shared by kern/prepare, kern/build and kern/hooks: where things are, and the
+# small git repository in build/linux. Sourced, not run.
+# shellcheck shell=bash
+
+set -eu -o pipefail
+export LC_ALL=C
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+KERN=$TOP/kern
+BUILD=$TOP/build
+TREE=$BUILD/linux
+STATE=$TREE/.git/blkdmabuf
+
+ME=${0#"$TOP"/}
+say() { printf '%s: %s\n' "$ME" "$*"; }
+warn() { printf '%s: %s\n' "$ME" "$*" >&2; }
+die() { warn "$*"; exit 1; }
+
+need() {
+	local tool
+	for tool; do
+		command -v "$tool" >/dev/null ||
+			die "$tool is missing; run 'make deps'"
+	done
+}
+
+# base KEY: a value of kern/BASE
+base() { sed -n "s/^$1=//p" "$KERN/BASE"; }
+
+# Whatever the developer's git is set up to do (signing, hooks, diff
+# algorithms, word prefixes) must not change what a patch looks like.
+tree_git() {
+	GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
+		git -C "$TREE" -c core.hooksPath=/dev/null "$@"
+}
+
+base_commit() { cat "$STATE/base"; }
+
+# The files that kern/ adds to the kernel, as paths in the kernel tree.
+overlay_files() {
+	(cd "$KERN" && find . -mindepth 2 -type f ! -path './patches/*' \
+		! -path './series/*' ! -name '*~' ! -name '.*' -printf '%P\n')
+	printf '%s\n' include/uapi/linux/blk-dmabuf.h
+}
+
+# overlay_source PATH: where an overlay file really is
+overlay_source() {
+	case $1 in
+	include/uapi/linux/blk-dmabuf.h) printf '%s\n' "$TOP/$1" ;;
+	*) printf '%s\n' "$KERN/$1" ;;
+	esac
+}
+
+patch_files() { find "$KERN/patches" -name '*.patch' 2>/dev/null | sort; }
+
+series_hash() {
+	local patches
+	mapfile -t patches < <(patch_files)
+	cat /dev/null "${patches[@]}" | sha256sum | cut -d' ' -f1
+}
+
+# Edits to base files that git in build/linux does not know about: newer than
+# the unpacked tree and neither tracked nor an overlay link.
+untracked_edits() {
+	[ -e "$STATE/unpacked" ] || return 0
+	(cd "$TREE" && find . -path ./.git -prune -o -type f \
+		! -name '*.pyc' ! -name '.checkpatch-camelcase*' \
+		-newer .git/blkdmabuf/unpacked -printf '%P\n') | sort |
+		comm -23 - <(tree_git ls-files | sort)
+}
+
+# kmake FLAVOUR ARGS...: make in the kernel tree, objects in build/FLAVOUR
+kmake() {
+	local out=$BUILD/$1 cc=gcc
+	shift
+	if command -v ccache >/dev/null && [ "${CCACHE_DISABLE:-}" = "" ]; then
+		cc='ccache gcc'
+		# Checkouts at different paths share what they compiled.
+		export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$TOP}
+		export CCACHE_NOHASHDIR=1
+	fi
+	mkdir -p "$out"
+	# An empty LOCALVERSION keeps the state of git out of the release.
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
+		make -C "$TREE" O="$out" CC="$cc" HOSTCC="$cc" LOCALVERSION= \
+		KBUILD_BUILD_USER=blkdmabuf KBUILD_BUILD_HOST=localhost "$@"
+}
+
+fragments() {
+	printf '%s\n' "$KERN/blkdmabuf.config"
+	[ "$1" != kernel-debug ] || printf '%s\n' "$KERN/debug.config"
+}
+
+config_inputs() {
+	local f
+	fragments "$1" | while read -r f; do cat "$f"; done
+	(cd "$TREE" && { tree_git ls-files '*Kconfig*'; overlay_files |
+		grep Kconfig || :; } | xargs -d '\n' cat)
+	gcc --version
+}
+
+# lost FLAVOUR CONFIG: wanted options that did not survive Kconfig; a later
+# fragment overrides an earlier one
+lost() {
+	local line name f
+	fragments "$1" | while read -r f; do
+		grep -E '^CONFIG_[A-Z0-9_a-z]+=' "$f" || :
+	done | awk -F= '{ want[$1] = $0 } END { for (n in want) print want[n] }' |
+	while read -r line; do
+		name=${line%%=*}
+		case $line in
+		*=n) ! grep -q "^$name=" "$2" || echo "$line" ;;
+		*) grep -qxF "$line" "$2" || echo "$line" ;;
+		esac
+	done
+}
+
+# configure FLAVOUR: everything off, then the fragments, then look whether
+# each wanted option survived. An unchanged result keeps its time stamp.
+configure() {
+	local flavour=$1 out=$BUILD/$1 hash new gone
+	hash=$(config_inputs "$flavour" | sha256sum)
+	if [ -e "$out/.config" ] &&
+	   [ "$(cat "$out/.blkdmabuf-config" 2>/dev/null)" = "$hash" ]; then
+		return 0
+	fi
+	say "configuring $flavour"
+	mkdir -p "$out"
+	fragments "$flavour" | while read -r f; do cat "$f"; done \
+		> "$out/wanted.config"
+	new=$out/new.config
+	rm -f "$new"
+	kmake "$flavour" -s KCONFIG_CONFIG="$new" \
+		KCONFIG_ALLCONFIG="$out/wanted.config" allnoconfig \
+		> "$out/config.log" 2>&1 ||
+		{ cat "$out/config.log" >&2; die "Kconfig failed"; }
+	gone=$(lost "$flavour" "$new")
+	if [ -n "$gone" ]; then
+		warn "options that Kconfig dropped (a dependency is missing):"
+		printf '  %s\n' "${gone//$'\n'/$'\n'  }" >&2
+		exit 1
+	fi
+	cmp -s "$new" "$out/.config" || mv "$new" "$out/.config"
+	rm -f "$new"
+	printf '%s\n' "$hash" > "$out/.blkdmabuf-config"
+}

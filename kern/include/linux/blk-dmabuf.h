@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Block I/O on memory that is known only as a dma-buf: what the block layer and
+ * its drivers see of it.  Documentation/block/blk-dmabuf.rst has the design.
+ *
+ * A bio with REQ_DMABUF carries no pages.  ->bi_dmabuf points to an I/O on a
+ * mapping that was made once, ->bi_iter.bi_idx is a range of that mapping and
+ * ->bi_iter.bi_offset a byte in that range.  Such a bio is never merged, so a
+ * request holds one.
+ *
+ * A driver takes these requests for three things:
+ *
+ *  - data is mapped by blk_rq_dma_map_iter_start() and _next() only, and
+ *    unmapped by blk_rq_dma_unmap() only, which are no-ops here;
+ *  - blk_mq_ops.dma_dev names the device they are called with;
+ *  - queue_limits.max_dmabuf_sectors says how large a request may be.
+ */
+#ifndef _LINUX_BLK_DMABUF_H
+#define _LINUX_BLK_DMABUF_H
+
+#include <linux/blk_types.h>
+#include <linux/jump_label.h>
+#include <linux/uio.h>
+
+struct blk_dma_iter;
+struct device;
+struct blk_dmabuf_io;
+struct blk_mq_hw_ctx;
+struct gendisk;
+struct queue_limits;
+struct request;
+
+#ifdef CONFIG_BLK_DMABUF
+/* On as long as there is a channel: without one this all costs a nop. */
+DECLARE_STATIC_KEY_FALSE(blk_dmabuf_used);
+
+static inline bool blk_opf_is_dmabuf(blk_opf_t opf)
+{
+	return static_branch_unlikely(&blk_dmabuf_used) && (opf & REQ_DMABUF);
+}
+#else
+static inline bool blk_opf_is_dmabuf(blk_opf_t opf)
+{
+	return false;
+}
+#endif
+
+/**
+ * bio_is_dmabuf - does a bio carry a dma-buf mapping instead of pages?
+ * @bio: the bio
+ */
+static inline bool bio_is_dmabuf(const struct bio *bio)
+{
+	return blk_opf_is_dmabuf(bio->bi_opf);
+}
+
+/*
+ * Hooks of the block layer.  They are called for REQ_DMABUF bios and requests
+ * only, so that without CONFIG_BLK_DMABUF the compiler drops the calls.
+ */
+void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter);
+void bio_dmabuf_advance_iter(const struct bio *bio, struct bvec_iter *iter,
+			     unsigned int bytes);
+bool bio_dmabuf_enter(struct bio *bio, struct request **cached);
+struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio);
+int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
+			unsigned int *segs, unsigned int max_bytes);
+bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
+			      struct blk_dma_iter *iter);
+bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter);
+void blk_rq_dmabuf_done(struct request *rq);
+
+#ifdef CONFIG_BLK_DMABUF
+void blk_dmabuf_del_disk(struct gendisk *disk);
+#else
+static inline void blk_dmabuf_del_disk(struct gendisk *disk)
+{
+}
+#endif
+
+/**
+ * iov_iter_dmabuf - describe a piece of a dma-buf mapping
+ * @i: iterator to initialise
+ * @direction: ITER_DEST for a read (device to buffer), ITER_SOURCE for a write
+ * @io: the I/O with its mapping; outlives what is submitted
+ * @offset: first byte in the buffer
+ * @count: bytes
+ *
+ * The memory has no pages and no kernel address: direct I/O is the only user,
+ * everything that would copy makes no progress on such an iterator.
+ */
+static inline void iov_iter_dmabuf(struct iov_iter *i, unsigned int direction,
+				   struct blk_dmabuf_io *io, size_t offset,
+				   size_t count)
+{
+	*i = (struct iov_iter) {
+		.iter_type	= ITER_DMABUF,
+		.data_source	= direction,
+		.dmabuf		= io,
+		.iov_offset	= offset,
+		.count		= count,
+	};
+}
+
+#endif /* _LINUX_BLK_DMABUF_H */

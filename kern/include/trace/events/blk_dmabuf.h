@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM blk_dmabuf
+
+#if !defined(_TRACE_BLK_DMABUF_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _TRACE_BLK_DMABUF_H
+
+#include <linux/blk-dmabuf-policy.h>
+#include <linux/kdev_t.h>
+#include <linux/tracepoint.h>
+#include <uapi/linux/blk-dmabuf.h>
+
+#define blk_dmabuf_show_reason(reason)					\
+	__print_symbolic(reason,					\
+		{ BLK_DMABUF_OK,		"ok" },			\
+		{ BLK_DMABUF_NO_DEVICE,		"no-device" },		\
+		{ BLK_DMABUF_NO_DRIVER,		"no-driver" },		\
+		{ BLK_DMABUF_INTEGRITY,		"integrity" },		\
+		{ BLK_DMABUF_ZONED,		"zoned" },		\
+		{ BLK_DMABUF_CRYPTO,		"crypto" },		\
+		{ BLK_DMABUF_DUPLICATE,		"duplicate" },		\
+		{ BLK_DMABUF_ATTACH_FAILED,	"attach-failed" },	\
+		{ BLK_DMABUF_MAP_FAILED,	"map-failed" },		\
+		{ BLK_DMABUF_LAYOUT,		"layout" },		\
+		{ BLK_DMABUF_WOULD_BLOCK,	"would-block" },	\
+		{ BLK_DMABUF_IS_DEAD,		"dead" },		\
+		{ BLK_DMABUF_NO_SLOT,		"no-slot" },		\
+		{ BLK_DMABUF_RANGE,		"range" },		\
+		{ BLK_DMABUF_UNALIGNED,		"unaligned" },		\
+		{ BLK_DMABUF_ACCESS,		"access" },		\
+		{ BLK_DMABUF_WRONG_DEVICE,	"wrong-device" },	\
+		{ BLK_DMABUF_IO_ERROR,		"io-error" },		\
+		{ BLK_DMABUF_NO_DMABUF,		"no-dmabuf" },		\
+		{ BLK_DMABUF_NOT_ADMITTED,	"not-admitted" },	\
+		{ BLK_DMABUF_POLICY_REFUSED,	"policy-refused" },	\
+		{ BLK_DMABUF_POLICY_ERROR,	"policy-error" },	\
+		{ BLK_DMABUF_POLICY_LENGTH,	"policy-length" },	\
+		{ BLK_DMABUF_POLICY_SLOT,	"policy-slot" },	\
+		{ BLK_DMABUF_POLICY_RANGE,	"policy-range" },	\
+		{ BLK_DMABUF_POLICY_ACCESS,	"policy-access" },	\
+		{ BLK_DMABUF_POLICY_HCTX,	"policy-hctx" },	\
+		{ BLK_DMABUF_NOT_REGISTERED,	"not-registered" })
+
+/* A dma-buf was attached to a disk. */
+TRACE_EVENT(blk_dmabuf_attach,
+	TP_PROTO(u32 id, const char *disk, const char *exporter, u64 bytes),
+	TP_ARGS(id, disk, exporter, bytes),
+	TP_STRUCT__entry(
+		__field(u32, id)
+		__string(disk, disk)
+		__string(exporter, exporter)
+		__field(u64, bytes)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__assign_str(disk);
+		__assign_str(exporter);
+		__entry->bytes = bytes;
+	),
+	TP_printk("id=%u disk=%s exporter=%s bytes=%llu", __entry->id,
+		  __get_str(disk), __get_str(exporter), __entry->bytes)
+);
+
+/* A mapping was published. */
+TRACE_EVENT(blk_dmabuf_map,
+	TP_PROTO(u32 id, u64 generation, unsigned int ranges, bool sync),
+	TP_ARGS(id, generation, ranges, sync),
+	TP_STRUCT__entry(
+		__field(u32, id)
+		__field(u64, generation)
+		__field(unsigned int, ranges)
+		__field(bool, sync)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->generation = generation;
+		__entry->ranges = ranges;
+		__entry->sync = sync;
+	),
+	TP_printk("id=%u generation=%llu ranges=%u sync=%d", __entry->id,
+		  __entry->generation, __entry->ranges, __entry->sync)
+);
+
+/* A mapping was drained and is gone; @revoked if the exporter took it away. */
+TRACE_EVENT(blk_dmabuf_invalidate,
+	TP_PROTO(u32 id, u64 generation, u64 drain_ns, bool revoked),
+	TP_ARGS(id, generation, drain_ns, revoked),
+	TP_STRUCT__entry(
+		__field(u32, id)
+		__field(u64, generation)
+		__field(u64, drain_ns)
+		__field(bool, revoked)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->generation = generation;
+		__entry->drain_ns = drain_ns;
+		__entry->revoked = revoked;
+	),
+	TP_printk("id=%u generation=%llu drain_ns=%llu revoked=%d",
+		  __entry->id, __entry->generation, __entry->drain_ns,
+		  __entry->revoked)
+);
+
+/* Something was refused before it became an I/O; @id 0: no registration. */
+TRACE_EVENT(blk_dmabuf_refuse,
+	TP_PROTO(u32 id, int reason, int error),
+	TP_ARGS(id, reason, error),
+	TP_STRUCT__entry(
+		__field(u32, id)
+		__field(int, reason)
+		__field(int, error)
+	),
+	TP_fast_assign(
+		__entry->id = id;
+		__entry->reason = reason;
+		__entry->error = error;
+	),
+	TP_printk("id=%u reason=%s error=%d", __entry->id,
+		  blk_dmabuf_show_reason(__entry->reason), __entry->error)
+);
+
+/* A channel hands an I/O, placed, to its file. */
+TRACE_EVENT(blk_dmabuf_submit,
+	TP_PROTO(const struct blk_dmabuf_desc *desc),
+	TP_ARGS(desc),
+	TP_STRUCT__entry(
+		__field(u32, dev)
+		__field(u32, id)
+		__field(u32, slot)
+		__field(u64, offset)
+		__field(u64, pos)
+		__field(u32, len)
+		__field(u32, hint)
+		__field(bool, write)
+	),
+	TP_fast_assign(
+		__entry->dev = desc->dev;
+		__entry->id = desc->id;
+		__entry->slot = desc->slot;
+		__entry->offset = desc->offset;
+		__entry->pos = desc->pos;
+		__entry->len = desc->len;
+		__entry->hint = desc->hint;
+		__entry->write = desc->write;
+	),
+	TP_printk("dev=%u:%u id=%u slot=%u offset=%llu %s pos=%llu len=%u hint=%u",
+		  MAJOR(__entry->dev), MINOR(__entry->dev), __entry->id,
+		  __entry->slot, __entry->offset,
+		  __entry->write ? "write" : "read", __entry->pos,
+		  __entry->len, __entry->hint)
+);
+
+/* That I/O is over; @result is bytes or -errno. */
+TRACE_EVENT(blk_dmabuf_complete,
+	TP_PROTO(const struct blk_dmabuf_desc *desc),
+	TP_ARGS(desc),
+	TP_STRUCT__entry(
+		__field(u32, dev)
+		__field(u32, id)
+		__field(u32, slot)
+		__field(s32, hctx)
+		__field(u64, pos)
+		__field(u32, len)
+		__field(s32, result)
+		__field(u64, latency_ns)
+		__field(bool, write)
+	),
+	TP_fast_assign(
+		__entry->dev = desc->dev;
+		__entry->id = desc->id;
+		__entry->slot = desc->slot;
+		__entry->hctx = desc->hctx;
+		__entry->pos = desc->pos;
+		__entry->len = desc->len;
+		__entry->result = desc->result;
+		__entry->latency_ns = desc->latency_ns;
+		__entry->write = desc->write;
+	),
+	TP_printk("dev=%u:%u id=%u slot=%u hctx=%d %s pos=%llu len=%u result=%d latency_ns=%llu reason=%s",
+		  MAJOR(__entry->dev), MINOR(__entry->dev), __entry->id,
+		  __entry->slot, __entry->hctx,
+		  __entry->write ? "write" : "read", __entry->pos,
+		  __entry->len, __entry->result, __entry->latency_ns,
+		  __entry->result < 0 ? "io-error" : "ok")
+);
+
+#endif /* _TRACE_BLK_DMABUF_H */
+
+#include <trace/define_trace.h>
