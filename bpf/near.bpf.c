@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Read into the buffer that is closest to the device.
+ *
+ * An application that may use several buffers, one per NUMA node say, binds
+ * them all and leaves the slot of its reads to the policy.  The data goes to
+ * "offset" in the buffer on the device's node; where there is none, to one
+ * whose node is not known (another device's memory, or not mapped yet), and
+ * then to any other.  The 32-byte completion says which it was.
+ *
+ * Shows: what a policy can see of a slot, and a map that init() fills per
+ * disk.
+ *
+ * When not to use it: on a machine with one node; where the data is used far
+ * from the device, since then the buffer should be close to the user; with
+ * many slots, since each read looks at all of them (up to 16).
+ *
+ *   bpftool struct_ops register build/bpf/near.bpf.o /sys/fs/bpf/near
+ *   echo near > /sys/block/nvme0n1/queue/dmabuf_policy
+ */
+#include "blkdmabuf.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Refuse with -EXDEV rather than read into a buffer on another node. */
+const volatile bool strict = false;
+
+#define EXDEV		18
+#define MAX_SLOTS	16
+#define MAX_DISKS	256
+
+/* Node of each disk that the policy is selected for, by device number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_DISKS);
+	__type(key, u32);
+	__type(value, s32);
+} nodes SEC(".maps");
+
+enum distance { NEAR, ANYWHERE, FAR, UNFIT };
+
+static enum distance distance(const struct blk_dmabuf_grant *grant, s32 node)
+{
+	if (grant->node < 0 || node < 0)
+		return ANYWHERE;
+	return grant->node == node ? NEAR : FAR;
+}
+
+static bool fits(const struct blk_dmabuf_grant *grant, u64 offset, u32 len)
+{
+	return grant->flags & BLK_DMABUF_F_WRITABLE && offset <= grant->bytes &&
+	       len <= grant->bytes - offset;
+}
+
+s32 BLKDMABUF_OP_SLEEPABLE(near_init, struct blk_dmabuf_queue *queue)
+{
+	s32 node = queue->node;
+	u32 dev = queue->dev;
+
+	return bpf_map_update_elem(&nodes, &dev, &node, BPF_ANY);
+}
+
+void BLKDMABUF_OP_SLEEPABLE(near_exit, struct blk_dmabuf_queue *queue)
+{
+	u32 dev = queue->dev;
+
+	bpf_map_delete_elem(&nodes, &dev);
+}
+
+s32 BLKDMABUF_OP(near_place, struct blk_dmabuf_desc *desc)
+{
+	enum distance best = UNFIT, here;
+	struct blk_dmabuf_grant grant;
+	int i, slot = -1, chosen = -1;
+	u64 offset = desc->offset;
+	u32 dev = desc->dev, len = desc->len;
+	s32 *node;
+
+	/* What buffer holds what is to be written, the application knows. */
+	if (desc->slot != BLK_DMABUF_SLOT_ANY || desc->write)
+		return 0;
+	node = bpf_map_lookup_elem(&nodes, &dev);
+	if (!node)
+		return 0;
+	bpf_for(i, 0, MAX_SLOTS) {
+		slot = bpf_blk_dmabuf_next_slot(desc, slot + 1);
+		if (slot < 0)
+			break;
+		if (bpf_blk_dmabuf_slot(desc, slot, &grant, sizeof(grant)) ||
+		    !fits(&grant, offset, len))
+			continue;
+		here = distance(&grant, *node);
+		if (here < best) {
+			best = here;
+			chosen = slot;
+		}
+		if (best == NEAR)
+			break;
+	}
+	if (best == UNFIT)
+		return -ENOSPC;
+	if (strict && best == FAR)
+		return -EXDEV;
+	bpf_blk_dmabuf_place(desc, chosen, offset, len);
+	return 0;
+}
+
+SEC(".struct_ops.link")
+struct blk_dmabuf_ops near = {
+	.init	= (void *)near_init,
+	.exit	= (void *)near_exit,
+	.place	= (void *)near_place,
+	.name	= "near",
+};
