@@ -1,0 +1,647 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * blkdmabufctl: read, write, copy.
+ *
+ * All three are a transfer from one end to another through a dma-buf.  What
+ * can be known beforehand is checked beforehand, in the order of the calls in
+ * transfer(); only then is anything created, cut off or written.
+ *
+ * A dma-buf that is not registered on a device is registered for as long as
+ * the command runs, in a map that is not pinned: however the process ends, the
+ * registration ends with it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "blkdmabufctl.h"
+
+#define MAX_DEPTH	1024		/* more has not helped any device */
+#define MIN_BLOCK	512		/* smallest block there is */
+#define MAX_BLOCK	(1U << 30)	/* fits 32 bits with room */
+
+/**
+ * struct job - a transfer and what belongs to it
+ * @o: command line
+ * @x: the transfer
+ * @ctl: control, loaded only if something has to be registered
+ * @buf_size: size of the dma-buf
+ * @seconds: out
+ */
+struct job {
+	const struct options	*o;
+	struct xfer		x;
+	struct blkdmabuf_ctl	*ctl;
+	uint64_t		buf_size;
+	double			seconds;
+};
+
+static bool is_stdio(const char *path)
+{
+	return !strcmp(path, "-");
+}
+
+static const char *help_of(const struct job *j)
+{
+	return say("blkdmabufctl %s --help", j->x.name);
+}
+
+/* ---- The ends ---- */
+
+static int open_device(struct end *end, int flags)
+{
+	int ret;
+
+	ret = device_open(&end->dev, end->path, flags);
+	if (ret)
+		return ret;
+	end->chan = blkdmabuf_channel(end->dev.fd);
+	if (end->chan < 0)
+		return fail(.what = "open a channel for", .object = end->path,
+			    .err = end->chan);
+	ret = blkdmabuf_limits(end->chan, &end->limits);
+	if (ret)
+		return fail(.what = "ask for the limits of",
+			    .object = end->path, .err = ret);
+	return EXIT_OK;
+}
+
+static int cannot_seek(const struct end *end, const char *option)
+{
+	return fail(.what = "seek in", .object = end->path, .err = -ESPIPE,
+		    .advice = say("no %s, or a regular file", option));
+}
+
+static int open_source_file(struct end *end)
+{
+	struct stat st;
+
+	end->fd = is_stdio(end->path) ? dup(STDIN_FILENO) :
+		  open(end->path, O_RDONLY | O_CLOEXEC);
+	if (end->fd < 0 || fstat(end->fd, &st))
+		return fail(.what = "open", .object = end->path,
+			    .err = -errno, .advice = errno == ENOENT ?
+			    "a file that is there" : NULL);
+	if (S_ISDIR(st.st_mode))
+		return fail(.what = "read", .object = end->path,
+			    .err = -EISDIR, .advice = "a file");
+	end->stream = !S_ISREG(st.st_mode);
+	if (end->stream && end->pos)
+		return cannot_seek(end, "--src-offset");
+	return EXIT_OK;
+}
+
+/* Called last: it creates the file, and cuts off what is in it. */
+static int open_target_file(struct end *end)
+{
+	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (end->pos ? 0 : O_TRUNC);
+	struct stat st;
+
+	end->fd = is_stdio(end->path) ? dup(STDOUT_FILENO) :
+		  open(end->path, flags, 0666);
+	if (end->fd < 0 || fstat(end->fd, &st))
+		return fail(.what = "open", .object = end->path,
+			    .err = -errno, .advice = "a file you may write");
+	end->stream = !S_ISREG(st.st_mode);
+	if (end->stream && end->pos)
+		return cannot_seek(end, "--dst-offset");
+	return EXIT_OK;
+}
+
+/* A name below /dev that is not there is a device that is not there. */
+static enum end_kind kind_of(const char *path)
+{
+	struct stat st;
+
+	if (is_stdio(path))
+		return END_FILE;
+	if (stat(path, &st))
+		return strncmp(path, "/dev/", 5) ? END_FILE : END_DEVICE;
+	return S_ISBLK(st.st_mode) ? END_DEVICE : END_FILE;
+}
+
+static int open_ends(struct job *j)
+{
+	struct xfer *x = &j->x;
+	int ret = EXIT_OK;
+
+	if (x->src.kind == END_DEVICE)
+		ret = open_device(&x->src, O_RDONLY);
+	else if (x->src.kind == END_FILE)
+		ret = open_source_file(&x->src);
+	/* O_EXCL: not if it is mounted or part of something. */
+	if (!ret && x->dst.kind == END_DEVICE)
+		ret = open_device(&x->dst, O_WRONLY |
+				  (j->o->force ? 0 : O_EXCL));
+	return ret;
+}
+
+static void close_end(struct job *j, struct end *end)
+{
+	if (end->chan >= 0)
+		close(end->chan);
+	if (end->id)
+		blkdmabuf_unregister(j->ctl, end->id);
+	if (end->dev.fd >= 0)
+		close(end->dev.fd);
+	if (end->fd >= 0)
+		close(end->fd);
+}
+
+/* ---- What to move ---- */
+
+static int out_of_range(const struct job *j, const char *path, uint64_t pos,
+			uint64_t size)
+{
+	bool known = j->x.length && j->x.length != LENGTH_UNKNOWN;
+
+	return fail(.what = say("%s %sat %" PRIu64 " of", j->x.name, known ?
+				say("%" PRIu64 " bytes ", j->x.length) : "",
+				pos),
+		    .object = path, .err = -ERANGE,
+		    .advice = say("offset and length within its %" PRIu64
+				  " bytes", size));
+}
+
+/* Bytes from where the end starts to where it stops; -1: not known. */
+static int64_t room(const struct job *j, const struct end *end, uint64_t *size)
+{
+	struct stat st;
+
+	if (end->kind == END_DEVICE)
+		*size = end->limits.bytes;
+	else if (end->kind == END_BUFFER)
+		*size = j->buf_size;
+	else if (end == &j->x.src && !end->stream && !fstat(end->fd, &st))
+		*size = st.st_size;
+	else
+		return -1;
+	return *size > end->pos ? *size - end->pos : 0;
+}
+
+static int settle_length(struct job *j)
+{
+	struct xfer *x = &j->x;
+	uint64_t src_size = 0, dst_size = 0;
+	int64_t src = room(j, &x->src, &src_size);
+	int64_t dst = room(j, &x->dst, &dst_size);
+
+	if (given(j->o, OPT_LENGTH))
+		x->length = j->o->length;
+	else
+		x->length = src < 0 ? LENGTH_UNKNOWN : (uint64_t)src;
+	/* "Fill the buffer" is what a read into one is for. */
+	if (!given(j->o, OPT_LENGTH) && x->dst.kind == END_BUFFER &&
+	    x->length > (uint64_t)dst)
+		x->length = dst;
+	if (src >= 0 && (!src || x->length > (uint64_t)src))
+		return out_of_range(j, x->src.path, x->src.pos, src_size);
+	if (dst >= 0 && (!dst || (x->length != LENGTH_UNKNOWN &&
+				  x->length > (uint64_t)dst)))
+		return out_of_range(j, x->dst.path, x->dst.pos, dst_size);
+	if (!x->length)
+		return fail(.what = "nothing to do for", .object = x->src.path,
+			    .err = -EINVAL, .advice = "--length of one block "
+			    "or more");
+	return EXIT_OK;
+}
+
+static int unaligned(const char *what, uint64_t val, const char *path,
+		     uint32_t to, const char *also)
+{
+	return fail(.what = say("%s %" PRIu64 " is unaligned for", what, val),
+		    .object = path, .err = -EINVAL,
+		    .reason = BLK_DMABUF_UNALIGNED,
+		    .advice = say("a multiple of %u%s", to, also));
+}
+
+static int check_alignment(const struct job *j, const struct end *end)
+{
+	uint32_t block = end->limits.block_size;
+
+	if (end->kind != END_DEVICE)
+		return EXIT_OK;
+	if (end->pos % block)
+		return unaligned("offset", end->pos, end->path, block, "");
+	if (j->x.length != LENGTH_UNKNOWN && j->x.length % block)
+		return unaligned("length", j->x.length, end->path, block,
+				 given(j->o, OPT_LENGTH) ? "" :
+				 ": give --length, or fill the source up");
+	if (j->x.block_size % block)
+		return unaligned("block size", j->x.block_size, end->path,
+				 block, "");
+	if (j->x.buf_offset % end->limits.dma_alignment)
+		return unaligned("buffer offset", j->x.buf_offset, end->path,
+				 end->limits.dma_alignment, "");
+	return EXIT_OK;
+}
+
+static int check_overlap(const struct job *j)
+{
+	const struct end *src = &j->x.src, *dst = &j->x.dst;
+	uint64_t from = src->dev.start + src->pos;
+	uint64_t to = dst->dev.start + dst->pos;
+
+	if (src->kind != END_DEVICE || dst->kind != END_DEVICE ||
+	    src->dev.disk != dst->dev.disk ||
+	    from + j->x.length <= to || to + j->x.length <= from)
+		return EXIT_OK;
+	return fail(.what = say("source and target overlap on"),
+		    .object = dst->path, .err = -EINVAL,
+		    .advice = "ranges that do not, or two steps through a "
+		    "file");
+}
+
+static int settle(struct job *j)
+{
+	struct xfer *x = &j->x;
+	int ret;
+
+	ret = settle_length(j);
+	/* Before the block size is cut to what there is. */
+	if (!ret)
+		ret = check_alignment(j, &x->src);
+	if (!ret)
+		ret = check_alignment(j, &x->dst);
+	if (!ret)
+		ret = check_overlap(j);
+	if (ret)
+		return ret;
+	if (x->block_size > x->length)
+		x->block_size = x->length;
+	if (x->length != LENGTH_UNKNOWN &&
+	    x->depth > (x->length - 1) / x->block_size + 1)
+		x->depth = (x->length - 1) / x->block_size + 1;
+	return EXIT_OK;
+}
+
+/* ---- The buffer ---- */
+
+static int given_buffer(struct job *j)
+{
+	j->x.dmabuf = dmabuf_given(j->o);
+	if (j->x.dmabuf < 0)
+		return EXIT_FAILED;
+	blkdmabuf_size(j->x.dmabuf, &j->buf_size);
+	return EXIT_OK;
+}
+
+static int new_buffer(struct job *j)
+{
+	uint64_t page = j->o->hugetlb ? huge_page_size() :
+			(uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t size = j->x.depth * j->x.block_size;
+
+	size = (size + page - 1) / page * page;
+	j->buf_size = size;
+	j->x.dmabuf = j->o->heap ? dmabuf_heap(j->o->heap, size) :
+		      dmabuf_udmabuf(j->o, size);
+	return j->x.dmabuf < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+static int map_buffer(struct job *j)
+{
+	void *map;
+
+	if (j->x.src.kind != END_FILE && j->x.dst.kind != END_FILE)
+		return EXIT_OK;
+	map = mmap(NULL, j->buf_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   j->x.dmabuf, 0);
+	if (map == MAP_FAILED)
+		return fail(.what = "map the buffer for", .object =
+			    j->x.src.kind == END_FILE ? j->x.src.path :
+			    j->x.dst.path, .err = -errno,
+			    .advice = "a udmabuf or another --heap");
+	j->x.map = map;
+	j->x.map_size = j->buf_size;
+	return EXIT_OK;
+}
+
+static int register_for(struct job *j, struct end *end)
+{
+	struct blk_dmabuf_attach res;
+	int ret;
+
+	if (!j->ctl) {
+		ret = open_control(&j->ctl, NULL);
+		if (ret)
+			return ret;
+	}
+	ret = blkdmabuf_register(j->ctl, end->dev.fd, j->x.dmabuf, &res);
+	/* Somebody else was faster: theirs is as good. */
+	if (ret == -EEXIST)
+		return EXIT_OK;
+	if (ret)
+		return fail(.what = "register a dma-buf on",
+			    .object = end->path, .err = ret,
+			    .reason = res.reason);
+	end->id = res.id;
+	ret = blkdmabuf_map(j->ctl, res.id);
+	if (ret)
+		return report_map_failure(j->ctl, res.id, ret, end->path);
+	return EXIT_OK;
+}
+
+/* Showing the dma-buf is enough where it is registered: needs no privilege. */
+static int attach(struct job *j, struct end *end)
+{
+	int slot, ret;
+
+	if (end->kind != END_DEVICE)
+		return EXIT_OK;
+	slot = blkdmabuf_bind(end->chan, j->x.dmabuf, BLK_DMABUF_SLOT_ANY,
+			      NULL);
+	if (slot == -ENOENT) {
+		ret = register_for(j, end);
+		if (ret)
+			return ret;
+		slot = blkdmabuf_bind(end->chan, j->x.dmabuf,
+				      BLK_DMABUF_SLOT_ANY, NULL);
+	}
+	if (slot < 0)
+		return fail(.what = "bind the dma-buf to a channel of",
+			    .object = end->path, .err = slot);
+	end->slot = slot;
+	return EXIT_OK;
+}
+
+/* ---- The outcome ---- */
+
+static const char *end_name(const struct end *end)
+{
+	return end->kind == END_BUFFER ? "the dma-buf" : end->path;
+}
+
+static struct json_object *result_json(const struct job *j)
+{
+	struct json_object *obj = json_object_new_object();
+	const struct xfer *x = &j->x;
+
+	add_str(obj, "command", x->name);
+	add_str(obj, "source", end_name(&x->src));
+	add_str(obj, "destination", end_name(&x->dst));
+	add_u64(obj, "bytes", x->done);
+	json_object_object_add(obj, "seconds",
+			       json_object_new_double(j->seconds));
+	add_u64(obj, "bytes_per_second", x->done / (j->seconds + 1e-9));
+	add_u64(obj, "ios", x->ios);
+	add_u64(obj, "block_size", x->block_size);
+	add_u64(obj, "depth", x->depth);
+	return obj;
+}
+
+static void print_result(const struct job *j, FILE *f)
+{
+	char size[HUMAN_LEN], rate[HUMAN_LEN];
+	const struct xfer *x = &j->x;
+
+	fprintf(f, "%s: %" PRIu64 " bytes (%s) in %.3f s, %s/s, %" PRIu64
+		" I/Os\n", x->name, x->done, human_size(x->done, size),
+		j->seconds, human_size(x->done / (j->seconds + 1e-9), rate),
+		x->ios);
+}
+
+static int stopped_by_signal(const struct job *j)
+{
+	const struct xfer *x = &j->x;
+
+	fail(.what = say("%s stopped by SIG%s after %" PRIu64 " bytes from",
+			 x->name, sigabbrev_np(x->signal), x->done),
+	     .object = end_name(&x->src), .err = -EINTR,
+	     .partial = result_json(j));
+	return 128 + x->signal;
+}
+
+static int stopped_by_error(const struct job *j, const struct xfer_error *e)
+{
+	const char *advice = NULL;
+
+	if (e->err == -ENODATA)
+		advice = "it ended too early: less --length, or look why";
+	else if (e->err == -EINVAL && e->end->kind == END_DEVICE)
+		advice = say("input in multiples of %u bytes",
+			     e->end->limits.block_size);
+	else if (e->err == -ENOSPC && e->end->kind == END_DEVICE)
+		advice = say("less input: the device has %" PRIu64 " bytes",
+			     (uint64_t)e->end->limits.bytes);
+	fail(.what = say("%s at %" PRIu64 " of", e->what, e->pos),
+	     .object = end_name(e->end), .err = e->err, .advice = advice,
+	     .partial = result_json(j));
+	if (!want_json)
+		print_result(j, stderr);
+	return EXIT_FAILED;
+}
+
+static void flush(struct job *j, struct xfer_error *error)
+{
+	struct end *dst = &j->x.dst;
+	int fd = dst->kind == END_DEVICE ? dst->dev.fd : dst->fd;
+
+	if (dst->kind == END_BUFFER || dst->stream || !fdatasync(fd))
+		return;
+	if (!error->err)
+		*error = (struct xfer_error) {
+			.err = -errno, .what = "flush", .end = dst,
+			.pos = dst->pos,
+		};
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static int move(struct job *j)
+{
+	struct xfer_error error = {};
+	double start = now();
+
+	xfer_run(&j->x, &error);
+	flush(j, &error);
+	j->seconds = now() - start;
+	if (error.err)
+		return stopped_by_error(j, &error);
+	if (j->x.signal)
+		return stopped_by_signal(j);
+	if (want_json)
+		print_json(result_json(j));
+	else
+		print_result(j, j->x.dst.kind == END_FILE &&
+			     is_stdio(j->x.dst.path) ? stderr : stdout);
+	return EXIT_OK;
+}
+
+static int transfer(struct job *j)
+{
+	bool own = j->x.src.kind != END_BUFFER && j->x.dst.kind != END_BUFFER;
+	int ret;
+
+	ret = need_kernel();
+	if (!ret)
+		ret = open_ends(j);
+	if (!ret && !own)
+		ret = given_buffer(j);
+	if (!ret)
+		ret = settle(j);
+	if (!ret && own)
+		ret = new_buffer(j);
+	if (!ret)
+		ret = attach(j, &j->x.src);
+	if (!ret)
+		ret = attach(j, &j->x.dst);
+	if (!ret)
+		ret = map_buffer(j);
+	if (!ret && j->x.dst.kind == END_FILE)
+		ret = open_target_file(&j->x.dst);
+	if (!ret)
+		ret = move(j);
+
+	close_end(j, &j->x.src);
+	close_end(j, &j->x.dst);
+	if (j->x.map)
+		munmap(j->x.map, j->x.map_size);
+	if (j->x.dmabuf >= 0)
+		close(j->x.dmabuf);
+	blkdmabuf_ctl_close(j->ctl);
+	return ret;
+}
+
+/* ---- The commands ---- */
+
+static void end_init(struct end *end, enum end_kind kind, const char *path,
+		     uint64_t pos)
+{
+	*end = (struct end) {
+		.kind = kind, .path = path, .pos = pos,
+		.fd = -1, .chan = -1, .dev.fd = -1,
+	};
+}
+
+static void job_init(struct job *j, const struct options *o, const char *name)
+{
+	*j = (struct job) {
+		.o = o,
+		.x = {
+			.name		= name,
+			.dmabuf		= -1,
+			.buf_offset	= o->buf_offset,
+			.block_size	= o->block_size,
+			.depth		= o->depth,
+		},
+	};
+}
+
+static int check_options(const struct job *j)
+{
+	const struct options *o = j->o;
+
+	if (o->depth < 1 || o->depth > MAX_DEPTH)
+		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH),
+				   help_of(j));
+	if (o->block_size < MIN_BLOCK || o->block_size > MAX_BLOCK)
+		return usage_error("--block-size wants 512 to", "1G",
+				   help_of(j));
+	if (o->heap && (o->hugetlb || o->shuffle))
+		return usage_error("--hugetlb and --shuffle do not go with",
+				   "--heap", help_of(j));
+	return EXIT_OK;
+}
+
+/* read and write: the far end is a file or a dma-buf, and just one of them. */
+static int check_far_end(const struct job *j, enum option_id file,
+			 const char *file_option, const char *path)
+{
+	const struct options *o = j->o;
+	bool buffer = given(o, OPT_ID) || given(o, OPT_FD);
+	const char *all = say("%s, --id, --fd", file_option);
+
+	if (given(o, file) + given(o, OPT_ID) + given(o, OPT_FD) != 1)
+		return usage_error(say("'%s' wants exactly one of", j->x.name),
+				   all, help_of(j));
+	if (given(o, OPT_PID) && !given(o, OPT_FD))
+		return usage_error("--pid wants", "--fd", help_of(j));
+	if (given(o, OPT_BUF_OFFSET) && !buffer)
+		return usage_error("--buf-offset wants", "--id or --fd",
+				   help_of(j));
+	if (buffer && (o->heap || o->hugetlb || o->shuffle))
+		return usage_error("--heap, --hugetlb and --shuffle want",
+				   file_option, help_of(j));
+	if (path && kind_of(path) == END_DEVICE)
+		return usage_error(say("%s wants a file, not the device",
+				       file_option), path,
+				   "blkdmabufctl copy --help");
+	return EXIT_OK;
+}
+
+static int stdout_is_taken(const struct job *j)
+{
+	return usage_error(say("'%s' cannot write data and JSON to",
+			       j->x.name), "standard output",
+			   "a file instead of -");
+}
+
+int cmd_read(const struct options *o)
+{
+	struct job j;
+	int ret;
+
+	job_init(&j, o, "read");
+	end_init(&j.x.src, END_DEVICE, o->args[0], o->offset);
+	if (o->to)
+		end_init(&j.x.dst, END_FILE, o->to, 0);
+	else
+		end_init(&j.x.dst, END_BUFFER, "the dma-buf", o->buf_offset);
+	j.x.linear = !o->to;
+	ret = check_options(&j);
+	if (!ret)
+		ret = check_far_end(&j, OPT_TO, "--to", o->to);
+	if (!ret && o->to && is_stdio(o->to) && want_json)
+		ret = stdout_is_taken(&j);
+	return ret ?: transfer(&j);
+}
+
+int cmd_write(const struct options *o)
+{
+	struct job j;
+	int ret;
+
+	job_init(&j, o, "write");
+	if (o->from)
+		end_init(&j.x.src, END_FILE, o->from, 0);
+	else
+		end_init(&j.x.src, END_BUFFER, "the dma-buf", o->buf_offset);
+	end_init(&j.x.dst, END_DEVICE, o->args[0], o->offset);
+	j.x.linear = !o->from;
+	ret = check_options(&j);
+	if (!ret)
+		ret = check_far_end(&j, OPT_FROM, "--from", o->from);
+	return ret ?: transfer(&j);
+}
+
+int cmd_copy(const struct options *o)
+{
+	struct job j;
+	int ret;
+
+	job_init(&j, o, "copy");
+	end_init(&j.x.src, kind_of(o->args[0]), o->args[0], o->src_offset);
+	end_init(&j.x.dst, kind_of(o->args[1]), o->args[1], o->dst_offset);
+	ret = check_options(&j);
+	if (!ret && j.x.src.kind == END_FILE && j.x.dst.kind == END_FILE)
+		ret = usage_error("'copy' wants a block device, not just",
+				  say("%s and %s", o->args[0], o->args[1]),
+				  "cp");
+	if (!ret && is_stdio(o->args[1]) && want_json)
+		ret = stdout_is_taken(&j);
+	return ret ?: transfer(&j);
+}

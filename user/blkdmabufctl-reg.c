@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * blkdmabufctl: register, unregister, map, unmap, list, show.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "blkdmabufctl.h"
+
+/* As many as a map holds. */
+#define MAX_IDS		4096
+
+/**
+ * struct owned - which registrations the pinned map owns
+ * @ids: ascending
+ * @nr: how many
+ */
+struct owned {
+	uint32_t	*ids;
+	unsigned int	nr;
+};
+
+static int owned_get(struct blkdmabuf_ctl *ctl, struct owned *owned)
+{
+	int ret;
+
+	owned->nr = 0;
+	owned->ids = calloc(MAX_IDS, sizeof(*owned->ids));
+	ret = owned->ids ? blkdmabuf_owned(ctl, owned->ids, MAX_IDS) : -ENOMEM;
+	if (ret < 0) {
+		free(owned->ids);
+		owned->ids = NULL;
+		return fail(.what = "list registrations", .err = ret);
+	}
+	owned->nr = ret < MAX_IDS ? ret : MAX_IDS;
+	return EXIT_OK;
+}
+
+static bool owned_has(const struct owned *owned, uint32_t id)
+{
+	unsigned int i;
+
+	for (i = 0; i < owned->nr; i++)
+		if (owned->ids[i] == id)
+			return true;
+	return false;
+}
+
+/* ---- How a registration looks ---- */
+
+static bool mapped(const struct blk_dmabuf_info *info)
+{
+	return info->state == BLK_DMABUF_LIVE;
+}
+
+static struct json_object *info_json(const struct blk_dmabuf_info *info,
+				     bool pinned)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_u64(obj, "id", info->id);
+	add_str(obj, "disk", info->disk);
+	add_str(obj, "device", say("%u:%u", info->dev_major, info->dev_minor));
+	add_str(obj, "exporter", info->exporter);
+	add_u64(obj, "inode", info->inode);
+	add_u64(obj, "bytes", info->bytes);
+	add_str(obj, "state", blkdmabuf_state_str(info->state));
+	add_bool(obj, "mapped", mapped(info));
+	add_str(obj, "reason", info->reason ?
+		blkdmabuf_reason_str(info->reason) : NULL);
+	add_u64(obj, "ranges", info->ranges);
+	add_u64(obj, "max_io", info->max_io);
+	add_bool(obj, "writable", info->flags & BLK_DMABUF_F_WRITABLE);
+	add_bool(obj, "p2p", info->flags & BLK_DMABUF_F_P2P);
+	add_bool(obj, "sync", info->flags & BLK_DMABUF_F_SYNC);
+	add_u64(obj, "generation", info->generation);
+	add_u64(obj, "invalidations", info->invalidations);
+	add_bool(obj, "pinned", pinned);
+	add_u64(obj, "uid", info->uid);
+	add_u64(obj, "pid", info->pid);
+	add_u64(obj, "reads", info->reads);
+	add_u64(obj, "read_bytes", info->read_bytes);
+	add_u64(obj, "writes", info->writes);
+	add_u64(obj, "write_bytes", info->write_bytes);
+	add_u64(obj, "errors", info->errors);
+	return obj;
+}
+
+static void print_line(const char *name, const char *val)
+{
+	printf("%-14s %s\n", name, val);
+}
+
+static const char *flags_text(const struct blk_dmabuf_info *info)
+{
+	return say("%s%s%s",
+		   info->flags & BLK_DMABUF_F_WRITABLE ? "writable" :
+		   "read-only",
+		   info->flags & BLK_DMABUF_F_P2P ? ", peer to peer" : "",
+		   info->flags & BLK_DMABUF_F_SYNC ? ", needs sync" : "");
+}
+
+static const char *owner_text(const struct blk_dmabuf_info *info, bool pinned)
+{
+	return pinned ? "pin" : say("pid %u", info->pid);
+}
+
+static void print_info(const struct blk_dmabuf_info *info, bool pinned)
+{
+	char a[HUMAN_LEN], b[HUMAN_LEN];
+
+	print_line("id", say("%u", info->id));
+	print_line("disk", say("%s (%u:%u)", info->disk, info->dev_major,
+			       info->dev_minor));
+	print_line("exporter", say("%s, inode %" PRIu64, info->exporter,
+				   (uint64_t)info->inode));
+	print_line("size", say("%s (%" PRIu64 " bytes)",
+			       human_size(info->bytes, a),
+			       (uint64_t)info->bytes));
+	print_line("state", blkdmabuf_state_str(info->state));
+	if (info->reason)
+		print_line("", blkdmabuf_reason_text(info->reason));
+	print_line("ranges", say("%u", info->ranges));
+	print_line("largest I/O", human_size(info->max_io, a));
+	print_line("buffer", flags_text(info));
+	print_line("mappings", say("%" PRIu64 " made, %" PRIu64 " taken away",
+				   (uint64_t)info->generation,
+				   (uint64_t)info->invalidations));
+	print_line("owner", say("%s, made by uid %u, pid %u", pinned ? "pin" :
+				"a process", info->uid, info->pid));
+	print_line("read", say("%s in %" PRIu64,
+			       human_size(info->read_bytes, a),
+			       (uint64_t)info->reads));
+	print_line("written", say("%s in %" PRIu64,
+				  human_size(info->write_bytes, b),
+				  (uint64_t)info->writes));
+	print_line("errors", say("%" PRIu64, (uint64_t)info->errors));
+}
+
+static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
+{
+	struct blk_dmabuf_info info;
+	struct owned owned;
+	int ret;
+
+	ret = blkdmabuf_info(ctl, id, &info);
+	if (ret)
+		return fail(.what = "find registration",
+			    .object = say("%u", id), .err = ret,
+			    .advice = "blkdmabufctl list");
+	ret = owned_get(ctl, &owned);
+	if (ret)
+		return ret;
+	if (want_json)
+		print_json(info_json(&info, owned_has(&owned, id)));
+	else
+		print_info(&info, owned_has(&owned, id));
+	free(owned.ids);
+	return EXIT_OK;
+}
+
+/* ---- register ---- */
+
+/* Splits "NAME:SIZE"; a name may hold colons, a size does not. */
+static int heap_from_arg(const char *arg)
+{
+	const char *colon = strrchr(arg, ':');
+	uint64_t size;
+
+	if (!colon || colon == arg || !parse_size(colon + 1, &size)) {
+		usage_error("--heap wants NAME:SIZE, not", arg,
+			    "--heap system:64M");
+		return -EXIT_USAGE;
+	}
+	return dmabuf_heap(say("%.*s", (int)(colon - arg), arg), size);
+}
+
+static int source_check(const struct options *o)
+{
+	int sources = given(o, OPT_UDMABUF) + given(o, OPT_HEAP_SIZE) +
+		      given(o, OPT_FD);
+
+	if (sources != 1)
+		return usage_error("'register' wants exactly one of",
+				   "--udmabuf, --heap, --fd",
+				   "blkdmabufctl register --help");
+	if (given(o, OPT_PID) && !given(o, OPT_FD))
+		return usage_error("--pid wants", "--fd",
+				   "blkdmabufctl register --help");
+	if ((o->hugetlb || o->shuffle) && !given(o, OPT_UDMABUF))
+		return usage_error("--hugetlb and --shuffle want", "--udmabuf",
+				   "blkdmabufctl register --help");
+	return EXIT_OK;
+}
+
+/* A dma-buf, or -exit code. */
+static int source_open(const struct options *o)
+{
+	if (given(o, OPT_UDMABUF))
+		return dmabuf_udmabuf(o, o->udmabuf);
+	if (given(o, OPT_HEAP_SIZE))
+		return heap_from_arg(o->heap);
+	return dmabuf_given(o);
+}
+
+static int register_failed(const char *path,
+			   const struct blk_dmabuf_attach *res)
+{
+	const char *advice = NULL;
+
+	if (res->reason == BLK_DMABUF_DUPLICATE)
+		advice = say("use registration %u, or 'blkdmabufctl "
+			     "unregister %u' first", res->id, res->id);
+	else if (res->error == -ENOSPC)
+		advice = "the map is full: unregister something, or --pin "
+			 "another directory";
+	return fail(.what = "register a dma-buf on", .object = path,
+		    .err = res->error, .reason = res->reason,
+		    .advice = advice);
+}
+
+static int register_on(const struct options *o, const struct device *dev,
+		       int dmabuf)
+{
+	struct blk_dmabuf_attach res;
+	struct blkdmabuf_ctl *ctl;
+	int ret;
+
+	ret = open_control(&ctl, o->pin);
+	if (ret)
+		return ret;
+	if (blkdmabuf_register(ctl, dev->fd, dmabuf, &res)) {
+		ret = register_failed(dev->path, &res);
+		goto close;
+	}
+	if (!o->no_map) {
+		ret = blkdmabuf_map(ctl, res.id);
+		if (ret) {
+			ret = report_map_failure(ctl, res.id, ret, dev->path);
+			blkdmabuf_unregister(ctl, res.id);
+			goto close;
+		}
+	}
+	ret = put_info(ctl, res.id);
+close:
+	blkdmabuf_ctl_close(ctl);
+	return ret;
+}
+
+int cmd_register(const struct options *o)
+{
+	struct device dev;
+	int dmabuf, ret;
+
+	ret = source_check(o);
+	if (!ret)
+		ret = need_kernel();
+	if (!ret)
+		ret = device_open(&dev, o->args[0], O_RDONLY);
+	if (ret)
+		return ret;
+	dmabuf = source_open(o);
+	if (dmabuf < 0) {
+		close(dev.fd);
+		return -dmabuf;
+	}
+	ret = register_on(o, &dev, dmabuf);
+	close(dmabuf);
+	close(dev.fd);
+	return ret;
+}
+
+/* ---- unregister, map, unmap, show ---- */
+
+static int want_id(const char *arg, uint32_t *id)
+{
+	if (parse_u32(arg, id) && *id)
+		return EXIT_OK;
+	return usage_error("no id of a registration:", arg,
+			   "blkdmabufctl list");
+}
+
+/* The pinned map, or one that owns nothing. */
+static int open_any_control(const struct options *o,
+			    struct blkdmabuf_ctl **ctl)
+{
+	int ret = need_kernel();
+
+	return ret ?: open_control(ctl, pin_exists(o->pin) ? o->pin : NULL);
+}
+
+/* Takes @done over. */
+static int unregister_failed(struct blkdmabuf_ctl *ctl, uint32_t id, int err,
+			     struct json_object *done)
+{
+	struct blk_dmabuf_info info;
+	const char *advice = "blkdmabufctl list";
+
+	if (err == -ENOENT && !blkdmabuf_info(ctl, id, &info))
+		advice = say("process %u made it in another map: end that, or "
+			     "--pin the directory of the map", info.pid);
+	return fail(.what = "unregister", .object = say("%u", id), .err = err,
+		    .advice = advice, .partial = done);
+}
+
+static int unregister_ids(struct blkdmabuf_ctl *ctl, const uint32_t *ids,
+			  unsigned int nr)
+{
+	struct json_object *obj = json_object_new_object();
+	struct json_object *list = json_object_new_array();
+	unsigned int i;
+	int ret;
+
+	json_object_object_add(obj, "unregistered", list);
+	for (i = 0; i < nr; i++) {
+		ret = blkdmabuf_unregister(ctl, ids[i]);
+		/* Of many, one may have gone meanwhile. */
+		if (ret == -ENOENT && nr > 1)
+			continue;
+		if (ret)
+			return unregister_failed(ctl, ids[i], ret, obj);
+		json_object_array_add(list, json_object_new_int64(ids[i]));
+		if (!want_json)
+			printf("unregistered %u\n", ids[i]);
+	}
+	if (want_json)
+		print_json(obj);
+	else
+		json_object_put(obj);
+	return EXIT_OK;
+}
+
+int cmd_unregister(const struct options *o)
+{
+	bool all = !strcmp(o->args[0], "all");
+	struct blkdmabuf_ctl *ctl;
+	struct owned owned;
+	uint32_t id = 0;
+	int ret = EXIT_OK;
+
+	if (!all)
+		ret = want_id(o->args[0], &id);
+	if (!ret)
+		ret = open_any_control(o, &ctl);
+	if (ret)
+		return ret;
+	if (all) {
+		ret = owned_get(ctl, &owned);
+		if (!ret)
+			ret = unregister_ids(ctl, owned.ids, owned.nr);
+		free(owned.ids);
+	} else {
+		ret = unregister_ids(ctl, &id, 1);
+	}
+	blkdmabuf_ctl_close(ctl);
+	return ret;
+}
+
+int cmd_map(const struct options *o)
+{
+	struct blkdmabuf_ctl *ctl;
+	uint32_t id;
+	int ret;
+
+	ret = want_id(o->args[0], &id);
+	if (!ret)
+		ret = open_any_control(o, &ctl);
+	if (ret)
+		return ret;
+	ret = blkdmabuf_map(ctl, id);
+	if (ret)
+		ret = report_map_failure(ctl, id, ret,
+					 say("registration %u", id));
+	else
+		ret = put_info(ctl, id);
+	blkdmabuf_ctl_close(ctl);
+	return ret;
+}
+
+int cmd_unmap(const struct options *o)
+{
+	struct blkdmabuf_ctl *ctl;
+	uint32_t id;
+	int ret;
+
+	ret = want_id(o->args[0], &id);
+	if (!ret)
+		ret = open_any_control(o, &ctl);
+	if (ret)
+		return ret;
+	ret = blkdmabuf_unmap(ctl, id);
+	if (ret)
+		ret = fail(.what = "unmap registration", .object =
+			   say("%u", id), .err = ret,
+			   .advice = "blkdmabufctl list");
+	else
+		ret = put_info(ctl, id);
+	blkdmabuf_ctl_close(ctl);
+	return ret;
+}
+
+int cmd_show(const struct options *o)
+{
+	struct blkdmabuf_ctl *ctl;
+	uint32_t id;
+	int ret;
+
+	ret = want_id(o->args[0], &id);
+	if (!ret)
+		ret = open_any_control(o, &ctl);
+	if (ret)
+		return ret;
+	ret = put_info(ctl, id);
+	blkdmabuf_ctl_close(ctl);
+	return ret;
+}
+
+/* ---- list ---- */
+
+#define LIST_HEAD	"%6s  %-10s %-8s %10s %7s  %-12s %-10s %10s %10s %6s\n"
+#define LIST_LINE	"%6u  %-10s %-8s %10s %7u  %-12s %-10s %10s %10s %6" \
+			PRIu64 "\n"
+
+static void list_line(const struct blk_dmabuf_info *info, bool pinned,
+		      bool first)
+{
+	char size[HUMAN_LEN], reads[HUMAN_LEN], writes[HUMAN_LEN];
+
+	if (first)
+		printf(LIST_HEAD, "ID", "DISK", "STATE", "SIZE", "RANGES",
+		       "EXPORTER", "OWNER", "READ", "WRITTEN", "ERRORS");
+	printf(LIST_LINE, info->id, info->disk,
+	       blkdmabuf_state_str(info->state),
+	       human_size(info->bytes, size), info->ranges, info->exporter,
+	       owner_text(info, pinned), human_size(info->read_bytes, reads),
+	       human_size(info->write_bytes, writes), (uint64_t)info->errors);
+}
+
+static int list_all(struct blkdmabuf_ctl *ctl, const dev_t *disk)
+{
+	struct json_object *list = json_object_new_array();
+	struct blk_dmabuf_info info = {};
+	bool first = true;
+	struct owned owned;
+	int ret;
+
+	ret = owned_get(ctl, &owned);
+	if (ret)
+		return ret;
+	while ((ret = blkdmabuf_next(ctl, info.id, &info)) > 0) {
+		bool pinned = owned_has(&owned, info.id);
+
+		if (disk && makedev(info.dev_major, info.dev_minor) != *disk)
+			continue;
+		if (want_json)
+			json_object_array_add(list, info_json(&info, pinned));
+		else
+			list_line(&info, pinned, first);
+		first = false;
+	}
+	free(owned.ids);
+	if (ret) {
+		json_object_put(list);
+		return fail(.what = "list registrations", .err = ret);
+	}
+	if (want_json)
+		print_json(list);
+	else
+		json_object_put(list);
+	return EXIT_OK;
+}
+
+int cmd_list(const struct options *o)
+{
+	const dev_t *disk = NULL;
+	struct blkdmabuf_ctl *ctl;
+	struct device dev;
+	int ret;
+
+	if (o->args[0]) {
+		ret = device_open(&dev, o->args[0], O_RDONLY);
+		if (ret)
+			return ret;
+		close(dev.fd);
+		disk = &dev.disk;
+	}
+	ret = open_any_control(o, &ctl);
+	if (ret)
+		return ret;
+	ret = list_all(ctl, disk);
+	blkdmabuf_ctl_close(ctl);
+	return ret;
+}

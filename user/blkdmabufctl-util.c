@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * blkdmabufctl: errors, devices, dma-bufs, numbers.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "blkdmabufctl.h"
+
+/* ---- Telling ---- */
+
+/* A few at a time, as many as one message can hold. */
+const char *say(const char *fmt, ...)
+{
+	static char bufs[4][512];
+	static unsigned int next;
+	char *buf = bufs[next++ % ARRAY_SIZE(bufs)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(buf, sizeof(bufs[0]), fmt, ap);
+	va_end(ap);
+	return buf;
+}
+
+void add_str(struct json_object *obj, const char *key, const char *val)
+{
+	json_object_object_add(obj, key,
+			       val ? json_object_new_string(val) : NULL);
+}
+
+void add_u64(struct json_object *obj, const char *key, uint64_t val)
+{
+	json_object_object_add(obj, key, json_object_new_uint64(val));
+}
+
+void add_bool(struct json_object *obj, const char *key, bool val)
+{
+	json_object_object_add(obj, key, json_object_new_boolean(val));
+}
+
+/* Takes @obj over. */
+void print_json(struct json_object *obj)
+{
+	puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY |
+					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(obj);
+}
+
+/* Where an errno alone tells what to do. */
+static const struct {
+	int		err;
+	const char	*advice;
+} errno_advice[] = {
+	{ EPERM,	"run it as root" },
+	{ EACCES,	"run it as root" },
+	{ EBUSY,	"see who uses it: lsblk, fuser, lsof" },
+	{ ENOMEM,	"use a smaller buffer" },
+	{ ENOSPC,	"free some space" },
+	{ EMFILE,	"raise the limit of open files: ulimit -n" },
+	{ EIO,		"look for the device's errors in the kernel log" },
+	{ ENODEV,	"the device may be gone: look into the kernel log" },
+	{ EPIPE,	"see why the reader ended" },
+	{ EINTR,	"start it again" },
+};
+
+static const char *find_advice(const struct failure *f)
+{
+	size_t i;
+
+	if (f->advice)
+		return f->advice;
+	if (f->reason)
+		return blkdmabuf_reason_advice(f->reason);
+	if ((f->err == -EPERM || f->err == -EACCES) && !geteuid())
+		return "root may not either: look at modes, containers and "
+		       "lockdown";
+	for (i = 0; i < ARRAY_SIZE(errno_advice); i++)
+		if (errno_advice[i].err == -f->err)
+			return errno_advice[i].advice;
+	return "blkdmabufctl check, and dmesg";
+}
+
+static void fail_json(const struct failure *f)
+{
+	struct json_object *err = json_object_new_object();
+	struct json_object *all = f->partial ?: json_object_new_object();
+
+	add_str(err, "what", f->what);
+	add_str(err, "object", f->object);
+	add_u64(err, "errno", -f->err);
+	add_str(err, "code", f->err ? strerrorname_np(-f->err) : NULL);
+	add_str(err, "reason",
+		f->reason ? blkdmabuf_reason_str(f->reason) : NULL);
+	add_str(err, "advice", find_advice(f));
+	json_object_object_add(all, "error", err);
+	print_json(all);
+}
+
+static void fail_text(const struct failure *f)
+{
+	fprintf(stderr, "blkdmabufctl: %s%s%s", f->what, f->object ? " " : "",
+		f->object ?: "");
+	if (f->err)
+		fprintf(stderr, ": %s", strerror(-f->err));
+	if (f->reason)
+		fprintf(stderr, ": %s", blkdmabuf_reason_text(f->reason));
+	fprintf(stderr, "; try: %s\n", find_advice(f));
+	json_object_put(f->partial);
+}
+
+int report_failure(const struct failure *f)
+{
+	fflush(stdout);
+	if (want_json)
+		fail_json(f);
+	else
+		fail_text(f);
+	return EXIT_FAILED;
+}
+
+int usage_error(const char *what, const char *object, const char *advice)
+{
+	fail(.what = what, .object = object, .err = want_json ? -EINVAL : 0,
+	     .advice = advice);
+	return EXIT_USAGE;
+}
+
+/* ---- Numbers ---- */
+
+static const char units[] = "KMGTPE";
+
+/* 4096, 0x1000, 4K, 4k, 4KiB: powers of 1024, whole numbers. */
+bool parse_size(const char *s, uint64_t *size)
+{
+	int base = !strncasecmp(s, "0x", 2) ? 16 : 10;
+	unsigned long long val;
+	const char *unit;
+	char *end;
+
+	if (!isxdigit((unsigned char)*s))
+		return false;
+	errno = 0;
+	val = strtoull(s, &end, base);
+	if (errno || end == s)
+		return false;
+	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	if (unit) {
+		unsigned int shift = 10 * (unit - units + 1);
+
+		if (val > UINT64_MAX >> shift)
+			return false;
+		val <<= shift;
+		end++;
+		if (!strcmp(end, "iB"))
+			end += 2;
+	}
+	*size = val;
+	return !*end;
+}
+
+bool parse_u32(const char *s, uint32_t *val)
+{
+	unsigned long long v;
+	char *end;
+
+	if (!isdigit((unsigned char)*s))
+		return false;
+	errno = 0;
+	v = strtoull(s, &end, 10);
+	if (errno || *end || v > INT32_MAX)
+		return false;
+	*val = v;
+	return true;
+}
+
+const char *human_size(uint64_t bytes, char buf[HUMAN_LEN])
+{
+	unsigned int unit = 0;
+	double val = bytes;
+
+	if (bytes < 1024) {
+		snprintf(buf, HUMAN_LEN, "%" PRIu64 " B", bytes);
+		return buf;
+	}
+	for (val /= 1024; val >= 1024 && units[unit + 1]; val /= 1024)
+		unit++;
+	snprintf(buf, HUMAN_LEN, val == (uint64_t)val ? "%.0f %ciB" :
+		 "%.1f %ciB", val, units[unit]);
+	return buf;
+}
+
+/* ---- The system ---- */
+
+bool read_line(const char *path, char *buf, size_t len)
+{
+	FILE *f = fopen(path, "re");
+	bool ok;
+
+	if (!f)
+		return false;
+	ok = fgets(buf, len, f);
+	fclose(f);
+	if (ok)
+		buf[strcspn(buf, "\n")] = 0;
+	return ok;
+}
+
+uint64_t huge_page_size(void)
+{
+	uint64_t kib = 2048;	/* x86, if the kernel does not say */
+	FILE *f = fopen("/proc/meminfo", "re");
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Hugepagesize: %" SCNu64 " kB", &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib * 1024;
+}
+
+int need_kernel(void)
+{
+	struct blk_dmabuf_features features;
+	int ret;
+
+	ret = blkdmabuf_features(&features);
+	if (!ret)
+		return EXIT_OK;
+	return fail(.what = "use", .object = "/dev/blkdmabuf", .err = ret,
+		    .advice = ret == -EACCES ? NULL :
+		    "boot a kernel with CONFIG_BLK_DMABUF=y; "
+		    "'blkdmabufctl check' says more");
+}
+
+bool pin_exists(const char *dir)
+{
+	return !access(say("%s/regs", dir), F_OK);
+}
+
+int open_control(struct blkdmabuf_ctl **ctl, const char *pin)
+{
+	const char *advice = NULL;
+	int ret;
+
+	ret = blkdmabuf_ctl_open(ctl, pin);
+	if (!ret)
+		return EXIT_OK;
+	if (ret == -EPERM || ret == -EACCES)
+		advice = "run it as root: this needs CAP_BPF and CAP_PERFMON";
+	else if (ret == -EOPNOTSUPP)
+		advice = "boot a kernel with CONFIG_BLK_DMABUF=y and "
+			 "CONFIG_DEBUG_INFO_BTF=y";
+	else if (ret == -ENOTDIR)
+		return fail(.what = "find a bpffs at", .object = pin,
+			    .err = ret, .advice =
+			    "mount -t bpf bpf /sys/fs/bpf; of the directory "
+			    "only the last part is made");
+	else if (ret == -EEXIST)
+		return fail(.what = "use the map", .object =
+			    say("%s/regs", pin), .err = ret, .advice =
+			    "it is not ours or of another version: remove it, "
+			    "or --pin another directory");
+	else
+		advice = "LIBBPF_LOG_LEVEL=debug shows what the kernel says";
+	return fail(.what = "load", .object = "the control programs",
+		    .err = ret, .advice = advice);
+}
+
+/* Directory of the disk in sysfs. */
+int device_sysfs(dev_t disk, char *path, size_t len)
+{
+	char real[PATH_MAX];
+
+	if (!realpath(say("/sys/dev/block/%u:%u", major(disk), minor(disk)),
+		      real))
+		return -errno;
+	snprintf(path, len, "%s", real);
+	return 0;
+}
+
+/* A partition lies in the directory of its disk. */
+static void find_disk(struct device *dev, dev_t self)
+{
+	unsigned int maj, min;
+	char dir[PATH_MAX], line[64];
+
+	dev->disk = self;
+	dev->start = 0;
+	if (device_sysfs(self, dir, sizeof(dir)) ||
+	    access(say("%s/partition", dir), F_OK))
+		return;
+	if (read_line(say("%s/start", dir), line, sizeof(line)))
+		dev->start = strtoull(line, NULL, 10) << 9;
+	if (read_line(say("%s/../dev", dir), line, sizeof(line)) &&
+	    sscanf(line, "%u:%u", &maj, &min) == 2)
+		dev->disk = makedev(maj, min);
+}
+
+static int not_a_block_device(const char *path, mode_t mode)
+{
+	const char *advice = "lsblk -p lists the block devices there are";
+
+	if (S_ISCHR(mode) && !strncmp(path, "/dev/nvme", 9))
+		advice = say("this is the controller; a namespace of it is "
+			     "%sn1", path);
+	return fail(.what = "open", .object = path, .err = -ENOTBLK,
+		    .reason = BLK_DMABUF_NO_DEVICE, .advice = advice);
+}
+
+/* Some drivers let a read-only disk be opened for writing. */
+static bool is_read_only(int fd)
+{
+	int ro = 0;
+
+	return !ioctl(fd, BLKROGET, &ro) && ro;
+}
+
+int device_open(struct device *dev, const char *path, int flags)
+{
+	const char *advice = NULL;
+	struct stat st;
+	int err = 0;
+
+	dev->path = path;
+	dev->fd = -1;
+	if (stat(path, &st))
+		err = errno;
+	else if (!S_ISBLK(st.st_mode))
+		return not_a_block_device(path, st.st_mode);
+	else if ((dev->fd = open(path, flags | O_CLOEXEC)) < 0)
+		err = errno;
+	else if ((flags & O_ACCMODE) != O_RDONLY && is_read_only(dev->fd))
+		err = EROFS;
+	if (!err) {
+		find_disk(dev, st.st_rdev);
+		return EXIT_OK;
+	}
+	if (err == ENOENT || err == ENXIO || err == ENOTDIR)
+		advice = "lsblk -p lists the block devices there are";
+	else if (err == EBUSY)
+		advice = "it is mounted or held: unmount it, or --force";
+	else if (err == EROFS)
+		advice = say("blockdev --setrw %s", path);
+	return fail(.what = "open", .object = path, .err = -err,
+		    .advice = advice);
+}
+
+/* ---- dma-bufs: a file descriptor, or -1 and the failure is told. ---- */
+
+static const char *udmabuf_advice(const struct options *o, uint64_t size,
+				  int err)
+{
+	uint64_t page = o->hugetlb ? huge_page_size() :
+			(uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (err == -ENOENT || err == -ENXIO)
+		return "boot a kernel with CONFIG_UDMABUF=y, or use --heap";
+	if (err == -EINVAL && (!size || size % page))
+		return say("a size that is a multiple of %" PRIu64, page);
+	if (err == -EINVAL)
+		return "a smaller size: /sys/module/udmabuf/parameters/"
+		       "size_limit_mb";
+	if (err == -ENOMEM && o->hugetlb)
+		return say("sysctl vm.nr_hugepages=%" PRIu64, size / page + 1);
+	return NULL;
+}
+
+int dmabuf_udmabuf(const struct options *o, uint64_t size)
+{
+	unsigned int flags = 0;
+	int ret;
+
+	if (o->hugetlb)
+		flags |= BLKDMABUF_HUGETLB;
+	if (o->shuffle)
+		flags |= BLKDMABUF_SHUFFLE;
+	/* The library would say so, too, but after making memory. */
+	if (o->hugetlb && size % huge_page_size())
+		ret = -EINVAL;
+	else
+		ret = blkdmabuf_udmabuf(size, flags);
+	if (ret >= 0)
+		return ret;
+	fail(.what = say("make a udmabuf of %" PRIu64 " bytes with",
+			 size),
+	     .object = "/dev/udmabuf", .err = ret,
+	     .advice = udmabuf_advice(o, size, ret));
+	return -1;
+}
+
+int dmabuf_heap(const char *name, uint64_t size)
+{
+	const char *advice = NULL;
+	int ret;
+
+	ret = blkdmabuf_heap(name, size);
+	if (ret >= 0)
+		return ret;
+	if (ret == -ENOENT)
+		advice = "ls /dev/dma_heap shows the heaps there are";
+	else if (ret == -EINVAL)
+		advice = say("a size that is a multiple of %ld",
+			     sysconf(_SC_PAGESIZE));
+	fail(.what = say("allocate %" PRIu64 " bytes from heap", size),
+	     .object = name, .err = ret, .advice = advice);
+	return -1;
+}
+
+static int fd_of_process(const struct options *o)
+{
+	int pidfd, fd, err;
+
+	pidfd = pidfd_open(o->pid, 0);
+	if (pidfd < 0) {
+		fail(.what = "look into process", .object = say("%u", o->pid),
+		     .err = -errno, .advice = "ps shows the processes");
+		return -1;
+	}
+	fd = pidfd_getfd(pidfd, o->fd, 0);
+	err = errno;
+	close(pidfd);
+	if (fd < 0)
+		fail(.what = say("take file descriptor %u of process", o->fd),
+		     .object = say("%u", o->pid), .err = -err, .advice =
+		     err == EBADF ? say("ls -l /proc/%u/fd", o->pid) : NULL);
+	return fd;
+}
+
+/* --id, --pid and --fd, --fd */
+int dmabuf_given(const struct options *o)
+{
+	const char *name = say("file descriptor %u", o->fd);
+	int fd, ret;
+
+	if (given(o, OPT_ID)) {
+		fd = blkdmabuf_get_fd(o->id);
+		if (fd < 0)
+			fail(.what = "get the dma-buf of registration",
+			     .object = say("%u", o->id), .err = fd, .advice =
+			     fd == -ENOENT ? "blkdmabufctl list" : NULL);
+		return fd < 0 ? -1 : fd;
+	}
+	fd = given(o, OPT_PID) ? fd_of_process(o) : (int)o->fd;
+	if (fd < 0)
+		return -1;
+	ret = blkdmabuf_size(fd, NULL);
+	if (!ret)
+		return fd;
+	fail(.what = "use", .object = name, .err = ret,
+	     .reason = ret == -EINVAL ? BLK_DMABUF_NO_DMABUF : 0,
+	     .advice = ret == -EBADF ? "it is not open here: start with N<&N, "
+	     "or name the process with --pid" : NULL);
+	return -1;
+}
+
+/* Why a mapping failed is kept with the registration. */
+int report_map_failure(struct blkdmabuf_ctl *ctl, uint32_t id, int err,
+		       const char *object)
+{
+	struct blk_dmabuf_info info = {};
+
+	if (err == -ENOENT)
+		return fail(.what = "map", .object = object, .err = err,
+			    .advice = "blkdmabufctl list");
+	if (blkdmabuf_info(ctl, id, &info))
+		info.reason = BLK_DMABUF_OK;
+	else if (info.state == BLK_DMABUF_DEAD)
+		info.reason = BLK_DMABUF_IS_DEAD;
+	return fail(.what = "map", .object = object, .err = err,
+		    .reason = info.reason);
+}

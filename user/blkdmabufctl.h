@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * blkdmabufctl: what its files share.
+ *
+ *  blkdmabufctl.c		tables of commands and options, parsing, help
+ *  blkdmabufctl-check.c	check
+ *  blkdmabufctl-reg.c		register, unregister, map, unmap, list, show
+ *  blkdmabufctl-io.c		read, write, copy: what they ask for
+ *  blkdmabufctl-xfer.c		the engine that moves the bytes
+ *  blkdmabufctl-util.c		errors, devices, dma-bufs, numbers
+ */
+#ifndef BLKDMABUFCTL_H
+#define BLKDMABUFCTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <json-c/json.h>
+
+#include "libblkdmabuf.h"
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+enum exit_code {
+	EXIT_OK		= 0,
+	EXIT_FAILED	= 1,
+	EXIT_USAGE	= 2,
+};
+
+/* One bit each in struct options.given, in the order of the option table. */
+enum option_id {
+	OPT_HELP, OPT_VERSION, OPT_JSON, OPT_PIN,
+	OPT_UDMABUF, OPT_HEAP_SIZE, OPT_HEAP, OPT_HUGETLB, OPT_SHUFFLE,
+	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP,
+	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
+	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_FORCE,
+	NR_OPTIONS
+};
+
+/* What the command line says; an option that is not given has its default. */
+struct options {
+	uint64_t	given;
+	bool		help;
+	bool		version;
+	bool		json;
+	bool		hugetlb;
+	bool		shuffle;
+	bool		no_map;
+	bool		force;
+	const char	*pin;
+	const char	*heap;
+	const char	*to;
+	const char	*from;
+	uint32_t	id;
+	uint32_t	fd;
+	uint32_t	pid;
+	uint32_t	depth;
+	uint64_t	udmabuf;
+	uint64_t	offset;
+	uint64_t	length;
+	uint64_t	buf_offset;
+	uint64_t	src_offset;
+	uint64_t	dst_offset;
+	uint64_t	block_size;
+	const char	*args[2];	/* what is no option, or NULL */
+};
+
+static inline bool given(const struct options *o, enum option_id id)
+{
+	return o->given & (1ULL << id);
+}
+
+/* ---- Commands: each returns an enum exit_code, or 128 + signal. ---- */
+
+int cmd_check(const struct options *o);
+int cmd_register(const struct options *o);
+int cmd_unregister(const struct options *o);
+int cmd_map(const struct options *o);
+int cmd_unmap(const struct options *o);
+int cmd_list(const struct options *o);
+int cmd_show(const struct options *o);
+int cmd_read(const struct options *o);
+int cmd_write(const struct options *o);
+int cmd_copy(const struct options *o);
+
+/* ---- Telling ---- */
+
+/* Set while the command line is read; decides where words go. */
+extern bool want_json;
+
+/**
+ * struct failure - all that is said about something that went wrong
+ * @what: what failed, a verb, or a clause that the object completes
+ * @object: on which object; NULL if there is none
+ * @err: -errno, 0 if there is none that fits
+ * @reason: enum blk_dmabuf_reason, BLK_DMABUF_OK if the kernel gave none
+ * @advice: what to try next; NULL for that of the reason or the errno
+ * @partial: JSON object to put the error into, taken over; may be NULL
+ */
+struct failure {
+	const char		*what;
+	const char		*object;
+	int			err;
+	unsigned int		reason;
+	const char		*advice;
+	struct json_object	*partial;
+};
+
+int report_failure(const struct failure *f);
+
+#define fail(...) \
+	report_failure(&(const struct failure) { __VA_ARGS__ })
+
+int usage_error(const char *what, const char *object, const char *advice);
+const char *say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void print_json(struct json_object *obj);
+void add_str(struct json_object *obj, const char *key, const char *val);
+void add_u64(struct json_object *obj, const char *key, uint64_t val);
+void add_bool(struct json_object *obj, const char *key, bool val);
+
+/* ---- Numbers ---- */
+
+#define HUMAN_LEN	24
+
+bool parse_size(const char *s, uint64_t *size);
+bool parse_u32(const char *s, uint32_t *val);
+const char *human_size(uint64_t bytes, char buf[HUMAN_LEN]);
+
+/* ---- The system ---- */
+
+/**
+ * struct device - an open block device
+ * @path: as the user named it
+ * @fd: open file, -1 if closed
+ * @disk: device number of the disk
+ * @start: first byte of @path on the disk
+ */
+struct device {
+	const char	*path;
+	int		fd;
+	dev_t		disk;
+	uint64_t	start;
+};
+
+int need_kernel(void);
+int device_open(struct device *dev, const char *path, int flags);
+int device_sysfs(dev_t disk, char *path, size_t len);
+int open_control(struct blkdmabuf_ctl **ctl, const char *pin);
+bool pin_exists(const char *dir);
+uint64_t huge_page_size(void);
+bool read_line(const char *path, char *buf, size_t len);
+
+int dmabuf_udmabuf(const struct options *o, uint64_t size);
+int dmabuf_heap(const char *name, uint64_t size);
+int dmabuf_given(const struct options *o);
+int report_map_failure(struct blkdmabuf_ctl *ctl, uint32_t id, int err,
+		       const char *object);
+
+/* ---- The engine ---- */
+
+enum end_kind { END_BUFFER, END_DEVICE, END_FILE };
+
+/**
+ * struct end - where bytes come from, or where they go to
+ * @kind: END_BUFFER: the dma-buf itself is the end
+ * @path: name for messages; "-" is a stream
+ * @fd: END_FILE: open file, -1 if not opened yet
+ * @stream: END_FILE: cannot seek
+ * @dev: END_DEVICE
+ * @chan: END_DEVICE: channel
+ * @slot: END_DEVICE: slot the dma-buf is bound to
+ * @id: END_DEVICE: registration that was made for it, 0 if there was one
+ * @limits: END_DEVICE
+ * @pos: first byte
+ */
+struct end {
+	enum end_kind			kind;
+	const char			*path;
+	int				fd;
+	bool				stream;
+	struct device			dev;
+	int				chan;
+	uint32_t			slot;
+	uint32_t			id;
+	struct blk_dmabuf_limits	limits;
+	uint64_t			pos;
+};
+
+#define LENGTH_UNKNOWN	UINT64_MAX
+
+/**
+ * struct xfer - a transfer
+ * @name: name of the command
+ * @src: where from
+ * @dst: where to
+ * @dmabuf: the buffer, file descriptor
+ * @map: the buffer in our memory if an end is a file
+ * @map_size: size of @map
+ * @buf_offset: first byte in the buffer
+ * @linear: the whole transfer has its place in the buffer; else each chunk
+ *	uses its own place again and again
+ * @length: bytes to move, or LENGTH_UNKNOWN
+ * @block_size: size of a chunk
+ * @depth: chunks at a time
+ * @done: out: bytes moved, counted from the beginning without a gap
+ * @ios: out: I/Os done on devices
+ * @signal: out: the signal that stopped it
+ */
+struct xfer {
+	const char	*name;
+	struct end	src;
+	struct end	dst;
+	int		dmabuf;
+	char		*map;
+	uint64_t	map_size;
+	uint64_t	buf_offset;
+	bool		linear;
+	uint64_t	length;
+	uint64_t	block_size;
+	unsigned int	depth;
+	uint64_t	done;
+	uint64_t	ios;
+	int		signal;
+};
+
+/* What stopped a transfer; err is 0 if nothing did. */
+struct xfer_error {
+	int		err;
+	const char	*what;
+	const struct end *end;
+	uint64_t	pos;
+};
+
+void xfer_run(struct xfer *x, struct xfer_error *error);
+
+#endif /* BLKDMABUFCTL_H */

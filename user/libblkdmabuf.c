@@ -1,0 +1,574 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Words, channels, I/O and dma-bufs.  What the functions do and return is
+ * written in libblkdmabuf.h; control is in libblkdmabuf-ctl.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <linux/magic.h>
+#include <linux/udmabuf.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <liburing.h>
+
+#include "libblkdmabuf.h"
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+/* ---- Words ---- */
+
+static const char *const state_words[] = {
+	[BLK_DMABUF_UNMAPPED]	= "unmapped",
+	[BLK_DMABUF_LIVE]	= "live",
+	[BLK_DMABUF_DEAD]	= "dead",
+};
+
+struct reason_words {
+	const char *name;
+	const char *text;
+	const char *advice;
+};
+
+#define REASON(name, text, advice) \
+	[BLK_DMABUF_##name] = { #name, text, advice }
+
+#define POLICY_ADVICE	"mend the policy, or select another one"
+
+static const struct reason_words reason_words[] = {
+	REASON(OK, "nothing was refused", ""),
+	REASON(NO_DEVICE,
+	       "this is no block device, or it is going away",
+	       "name a block device, as lsblk lists them"),
+	REASON(NO_DRIVER,
+	       "the device's driver takes no premapped I/O",
+	       "use an NVMe device; under device mapper or md use the device "
+	       "below it"),
+	REASON(INTEGRITY,
+	       "the device has an integrity profile",
+	       "use a namespace formatted without metadata"),
+	REASON(ZONED,
+	       "the device is zoned",
+	       "use a device that is not zoned"),
+	REASON(CRYPTO,
+	       "the I/O needs inline encryption",
+	       "use a device that needs no inline encryption"),
+	REASON(DUPLICATE,
+	       "this dma-buf is registered on this device already",
+	       "use the registration there is, or unregister it first"),
+	REASON(ATTACH_FAILED,
+	       "the exporter of the dma-buf refused the device",
+	       "look for the exporter's message in the kernel log, or try a "
+	       "udmabuf to see if the device is at fault"),
+	REASON(MAP_FAILED,
+	       "the exporter of the dma-buf refused to map it for the device",
+	       "for peer-to-peer memory see that both devices are below one "
+	       "host bridge or switch; look into the kernel log"),
+	REASON(LAYOUT,
+	       "the ranges of the mapping do not suit the device",
+	       "use a device with SGL support or a buffer in whole pages"),
+	REASON(WOULD_BLOCK,
+	       "the buffer is not mapped and the caller must not sleep",
+	       "map the registration first, or try again"),
+	REASON(IS_DEAD,
+	       "the registration is dead",
+	       "register the dma-buf again"),
+	REASON(NO_SLOT,
+	       "nothing is bound to the slot",
+	       "bind the dma-buf to the channel first"),
+	REASON(RANGE,
+	       "offset and length leave the buffer",
+	       "use an offset and a length within the buffer"),
+	REASON(UNALIGNED,
+	       "offset or length do not suit the device's alignment",
+	       "use multiples of the device's block size"),
+	REASON(ACCESS,
+	       "the file or the dma-buf does not permit this direction",
+	       "open the device for that direction, use a writable dma-buf"),
+	REASON(WRONG_DEVICE,
+	       "the I/O reached another device than it was made for",
+	       "use the disk itself instead of what is stacked on it"),
+	REASON(IO_ERROR,
+	       "the device failed the I/O",
+	       "look for the device's errors in the kernel log"),
+	REASON(NO_DMABUF,
+	       "the file descriptor is no dma-buf",
+	       "pass the file descriptor that the exporter handed out; "
+	       "/proc/PID/fdinfo/FD has a line exp_name: for a dma-buf"),
+	REASON(NOT_ADMITTED,
+	       "the device's policy did not admit this buffer",
+	       "ask whoever runs the policy, or select another one"),
+	REASON(POLICY_REFUSED,
+	       "the device's policy refused the I/O",
+	       "ask whoever runs the policy, or select another one"),
+	REASON(POLICY_ERROR,
+	       "the device's policy returned what is no errno",
+	       POLICY_ADVICE),
+	REASON(POLICY_LENGTH,
+	       "the device's policy placed nothing, too much, or no whole "
+	       "number of blocks",
+	       POLICY_ADVICE),
+	REASON(POLICY_SLOT,
+	       "the device's policy chose a slot that is not bound",
+	       POLICY_ADVICE),
+	REASON(POLICY_RANGE,
+	       "the device's policy chose an offset that the buffer or the "
+	       "device does not permit",
+	       POLICY_ADVICE),
+	REASON(POLICY_ACCESS,
+	       "the device's policy chose a buffer that does not permit this "
+	       "direction",
+	       POLICY_ADVICE),
+	REASON(POLICY_HCTX,
+	       "the device's policy chose what is no queue for the request",
+	       POLICY_ADVICE),
+	REASON(NOT_REGISTERED,
+	       "the dma-buf is not registered on this device",
+	       "blkdmabufctl register, on the disk the channel is for"),
+};
+
+static const struct reason_words unknown_reason = {
+	.name	= "UNKNOWN",
+	.text	= "the kernel gave a reason that is newer than this program",
+	.advice	= "update blkdmabufctl and libblkdmabuf",
+};
+
+static const struct reason_words *reason_find(unsigned int reason)
+{
+	if (reason >= ARRAY_SIZE(reason_words) || !reason_words[reason].name)
+		return &unknown_reason;
+	return &reason_words[reason];
+}
+
+const char *blkdmabuf_state_str(unsigned int state)
+{
+	return state < ARRAY_SIZE(state_words) ? state_words[state] : "unknown";
+}
+
+const char *blkdmabuf_reason_str(unsigned int reason)
+{
+	return reason_find(reason)->name;
+}
+
+const char *blkdmabuf_reason_text(unsigned int reason)
+{
+	return reason_find(reason)->text;
+}
+
+const char *blkdmabuf_reason_advice(unsigned int reason)
+{
+	return reason_find(reason)->advice;
+}
+
+/* ---- The kernel ---- */
+
+static int ioctl_errno(int fd, unsigned long cmd, void *arg)
+{
+	int ret = ioctl(fd, cmd, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+/* One ioctl on a device node that is not kept open. */
+static int node_ioctl(const char *path, unsigned long cmd, void *arg)
+{
+	int fd, ret;
+
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = ioctl_errno(fd, cmd, arg);
+	close(fd);
+	return ret;
+}
+
+#define BLKDMABUF_NODE	"/dev/blkdmabuf"
+
+int blkdmabuf_features(struct blk_dmabuf_features *features)
+{
+	return node_ioctl(BLKDMABUF_NODE, BLK_DMABUF_FEATURES, features);
+}
+
+int blkdmabuf_get_fd(uint32_t id)
+{
+	struct blk_dmabuf_get_fd arg = { .id = id };
+
+	return node_ioctl(BLKDMABUF_NODE, BLK_DMABUF_GET_FD, &arg);
+}
+
+/* ---- Channels ---- */
+
+int blkdmabuf_channel(int fd)
+{
+	struct blk_dmabuf_channel arg = { .fd = fd };
+
+	return node_ioctl(BLKDMABUF_NODE, BLK_DMABUF_CHANNEL, &arg);
+}
+
+int blkdmabuf_bind(int chan, int dmabuf_fd, uint32_t slot,
+		   struct blk_dmabuf_bind *bind)
+{
+	struct blk_dmabuf_bind arg = { .dmabuf_fd = dmabuf_fd, .slot = slot };
+	int ret;
+
+	ret = ioctl_errno(chan, BLK_DMABUF_BIND, &arg);
+	if (ret < 0)
+		return ret;
+	if (bind)
+		*bind = arg;
+	return arg.slot;
+}
+
+int blkdmabuf_unbind(int chan, uint32_t slot)
+{
+	return ioctl_errno(chan, BLK_DMABUF_UNBIND, &slot);
+}
+
+int blkdmabuf_query(int chan, uint32_t slot, struct blk_dmabuf_info *info)
+{
+	struct blk_dmabuf_query arg = { .slot = slot };
+	int ret;
+
+	ret = ioctl_errno(chan, BLK_DMABUF_QUERY, &arg);
+	if (!ret)
+		*info = arg.info;
+	return ret;
+}
+
+int blkdmabuf_limits(int chan, struct blk_dmabuf_limits *limits)
+{
+	return ioctl_errno(chan, BLK_DMABUF_LIMITS, limits);
+}
+
+/* ---- I/O ---- */
+
+static void prep(struct io_uring_sqe *sqe, int chan, unsigned int op,
+		 uint64_t pos, uint32_t len, const struct blk_dmabuf_cmd *cmd)
+{
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = IORING_OP_URING_CMD;
+	sqe->fd = chan;
+	sqe->cmd_op = op;
+	sqe->addr = pos;
+	sqe->len = len;
+	_Static_assert(sizeof(*cmd) <= sizeof(*sqe) -
+		       offsetof(struct io_uring_sqe, cmd), "64-byte SQE");
+	memcpy(sqe->cmd, cmd, sizeof(*cmd));
+}
+
+void blkdmabuf_prep_read(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			 uint32_t len, uint32_t slot, uint64_t offset,
+			 uint32_t hint)
+{
+	struct blk_dmabuf_cmd cmd = {
+		.offset = offset, .slot = slot, .hint = hint,
+	};
+
+	prep(sqe, chan, BLK_DMABUF_CMD_READ, pos, len, &cmd);
+}
+
+void blkdmabuf_prep_write(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			  uint32_t len, uint32_t slot, uint64_t offset,
+			  uint32_t hint)
+{
+	struct blk_dmabuf_cmd cmd = {
+		.offset = offset, .slot = slot, .hint = hint,
+	};
+
+	prep(sqe, chan, BLK_DMABUF_CMD_WRITE, pos, len, &cmd);
+}
+
+struct blkdmabuf_queue {
+	struct io_uring	ring;
+	unsigned int	depth;
+	unsigned int	inflight;
+};
+
+int blkdmabuf_queue_open(struct blkdmabuf_queue **queue, unsigned int depth)
+{
+	struct blkdmabuf_queue *q;
+	int ret;
+
+	if (!depth)
+		return -EINVAL;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->depth = depth;
+	ret = io_uring_queue_init(depth, &q->ring, IORING_SETUP_CQE32);
+	if (ret < 0) {
+		free(q);
+		return ret;
+	}
+	*queue = q;
+	return 0;
+}
+
+void blkdmabuf_queue_close(struct blkdmabuf_queue *q)
+{
+	struct blkdmabuf_done done;
+	int ret;
+
+	if (!q)
+		return;
+	while (q->inflight) {
+		ret = blkdmabuf_queue_reap(q, &done, 1, 1);
+		if (ret < 0 && ret != -EINTR && ret != -EAGAIN &&
+		    ret != -EBUSY)
+			break;
+	}
+	io_uring_queue_exit(&q->ring);
+	free(q);
+}
+
+/* There are at least as many SQEs as may be in flight. */
+static struct io_uring_sqe *queue_sqe(struct blkdmabuf_queue *q)
+{
+	struct io_uring_sqe *sqe;
+
+	if (q->inflight >= q->depth)
+		return NULL;
+	sqe = io_uring_get_sqe(&q->ring);
+	if (sqe)
+		q->inflight++;
+	return sqe;
+}
+
+int blkdmabuf_queue_read(struct blkdmabuf_queue *q, int chan, uint64_t pos,
+			 uint32_t len, uint32_t slot, uint64_t offset,
+			 uint32_t hint, uint64_t user)
+{
+	struct io_uring_sqe *sqe = queue_sqe(q);
+
+	if (!sqe)
+		return -EBUSY;
+	blkdmabuf_prep_read(sqe, chan, pos, len, slot, offset, hint);
+	sqe->user_data = user;
+	return 0;
+}
+
+int blkdmabuf_queue_write(struct blkdmabuf_queue *q, int chan, uint64_t pos,
+			  uint32_t len, uint32_t slot, uint64_t offset,
+			  uint32_t hint, uint64_t user)
+{
+	struct io_uring_sqe *sqe = queue_sqe(q);
+
+	if (!sqe)
+		return -EBUSY;
+	blkdmabuf_prep_write(sqe, chan, pos, len, slot, offset, hint);
+	sqe->user_data = user;
+	return 0;
+}
+
+static unsigned int queue_collect(struct blkdmabuf_queue *q,
+				  struct blkdmabuf_done *done, unsigned int max)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int n = 0;
+
+	while (n < max && !io_uring_peek_cqe(&q->ring, &cqe)) {
+		done[n++] = (struct blkdmabuf_done) {
+			.user	= cqe->user_data,
+			.res	= cqe->res,
+			.slot	= BLK_DMABUF_PLACED_SLOT(cqe->big_cqe[0]),
+			.offset	= BLK_DMABUF_PLACED_OFFSET(cqe->big_cqe[0]),
+		};
+		io_uring_cqe_seen(&q->ring, cqe);
+		q->inflight--;
+	}
+	return n;
+}
+
+int blkdmabuf_queue_reap(struct blkdmabuf_queue *q, struct blkdmabuf_done *done,
+			 unsigned int max, unsigned int min)
+{
+	unsigned int n;
+	int ret;
+
+	if (min > max)
+		min = max;
+	if (min > q->inflight)
+		min = q->inflight;
+	ret = io_uring_submit_and_wait(&q->ring, min);
+	n = queue_collect(q, done, max);
+	if (n)
+		return n;
+	if (ret < 0)
+		return ret;
+	/* A wait that submitted reports that, not the signal that ended it. */
+	return min ? -EINTR : 0;
+}
+
+unsigned int
+blkdmabuf_queue_inflight(const struct blkdmabuf_queue *q)
+{
+	return q->inflight;
+}
+
+/* ---- dma-bufs ---- */
+
+static uint64_t page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+static unsigned int udmabuf_list_limit(void)
+{
+	unsigned int limit = 1024;	/* udmabuf's default */
+	FILE *f;
+
+	f = fopen("/sys/module/udmabuf/parameters/list_limit", "re");
+	if (!f)
+		return limit;
+	if (fscanf(f, "%u", &limit) != 1 || !limit)
+		limit = 1024;
+	fclose(f);
+	return limit;
+}
+
+/* The same order each time, so that a failure can be repeated. */
+static void shuffle(struct udmabuf_create_item *items, unsigned int count)
+{
+	struct udmabuf_create_item tmp;
+	uint64_t seed = 1;
+	unsigned int i, j;
+
+	for (i = count - 1; i > 0; i--) {
+		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		j = (seed >> 33) % (i + 1);
+		tmp = items[i];
+		items[i] = items[j];
+		items[j] = tmp;
+	}
+}
+
+static int udmabuf_from_pieces(int memfd, uint64_t size)
+{
+	unsigned int limit = udmabuf_list_limit(), count, i;
+	struct udmabuf_create_list *list;
+	uint64_t piece = page_size();
+	int ret;
+
+	while ((size + piece - 1) / piece > limit)
+		piece *= 2;
+	count = (size + piece - 1) / piece;
+	list = calloc(1, sizeof(*list) + count * sizeof(list->list[0]));
+	if (!list)
+		return -ENOMEM;
+	list->flags = UDMABUF_FLAGS_CLOEXEC;
+	list->count = count;
+	for (i = 0; i < count; i++) {
+		list->list[i].memfd = memfd;
+		list->list[i].offset = i * piece;
+		list->list[i].size = piece;
+	}
+	if (size % piece)
+		list->list[count - 1].size = size % piece;
+	shuffle(list->list, count);
+	ret = node_ioctl("/dev/udmabuf", UDMABUF_CREATE_LIST, list);
+	free(list);
+	return ret;
+}
+
+/* Pages that udmabuf allocates come in its order: allocate them in ours. */
+static int udmabuf_shuffled(int memfd, uint64_t size)
+{
+	if (fallocate(memfd, 0, 0, size))
+		return errno == ENOSPC ? -ENOMEM : -errno;
+	return udmabuf_from_pieces(memfd, size);
+}
+
+static int udmabuf_from_whole(int memfd, uint64_t size)
+{
+	struct udmabuf_create create = {
+		.memfd	= memfd,
+		.flags	= UDMABUF_FLAGS_CLOEXEC,
+		.size	= size,
+	};
+
+	return node_ioctl("/dev/udmabuf", UDMABUF_CREATE, &create);
+}
+
+int blkdmabuf_udmabuf(uint64_t size, unsigned int flags)
+{
+	unsigned int mfd = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int memfd, ret;
+
+	if (!size || size % page_size() || size > INT64_MAX ||
+	    flags & ~(BLKDMABUF_HUGETLB | BLKDMABUF_SHUFFLE))
+		return -EINVAL;
+	if (flags & BLKDMABUF_HUGETLB)
+		mfd |= MFD_HUGETLB;
+	memfd = memfd_create("blkdmabuf", mfd);
+	if (memfd < 0)
+		return -errno;
+	/* udmabuf wants memory that cannot be cut off under it. */
+	if (ftruncate(memfd, size) ||
+	    fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
+		ret = -errno;
+	else if (flags & BLKDMABUF_SHUFFLE)
+		ret = udmabuf_shuffled(memfd, size);
+	else
+		ret = udmabuf_from_whole(memfd, size);
+	/* The dma-buf holds the pages. */
+	close(memfd);
+	return ret;
+}
+
+int blkdmabuf_heap(const char *name, uint64_t size)
+{
+	struct dma_heap_allocation_data arg = {
+		.len		= size,
+		.fd_flags	= O_RDWR | O_CLOEXEC,
+	};
+	char path[PATH_MAX];
+	int ret;
+
+	if (!*name || strchr(name, '/') || !size || size % page_size())
+		return -EINVAL;
+	if (snprintf(path, sizeof(path), "/dev/dma_heap/%s", name) >=
+	    (int)sizeof(path))
+		return -EINVAL;
+	ret = node_ioctl(path, DMA_HEAP_IOCTL_ALLOC, &arg);
+	return ret < 0 ? ret : (int)arg.fd;
+}
+
+int blkdmabuf_size(int fd, uint64_t *size)
+{
+	struct statfs fs;
+	off_t end;
+
+	if (fstatfs(fd, &fs))
+		return -errno;
+	if (fs.f_type != DMA_BUF_MAGIC)
+		return -EINVAL;
+	end = lseek(fd, 0, SEEK_END);
+	if (end < 0)
+		return -errno;
+	if (size)
+		*size = end;
+	return 0;
+}
+
+int blkdmabuf_cpu_access(int fd, int begin, int write)
+{
+	struct dma_buf_sync sync = {
+		.flags = (begin ? DMA_BUF_SYNC_START : DMA_BUF_SYNC_END) |
+			 (write ? DMA_BUF_SYNC_RW : DMA_BUF_SYNC_READ),
+	};
+	int ret;
+
+	do {
+		ret = ioctl_errno(fd, DMA_BUF_IOCTL_SYNC, &sync);
+	} while (ret == -EINTR || ret == -EAGAIN);
+	return ret;
+}

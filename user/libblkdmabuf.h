@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * libblkdmabuf: block I/O on dma-buf memory.
+ *
+ * Three parts, each usable without the others:
+ *
+ *  - control: register dma-bufs on disks, map, unmap, list (needs privilege);
+ *  - I/O: open a channel, bind dma-bufs to it, read and write through io_uring;
+ *  - dma-bufs out of plain memory, to have something to do I/O on.
+ *
+ * Conventions, unless a function says otherwise:
+ *
+ *  - the result is >= 0, or -errno; errno itself is not touched on purpose;
+ *  - sizes, offsets and positions are bytes;
+ *  - file descriptors that are returned are the caller's, close on exec, closed
+ *    with close(); those that are passed in stay the caller's and may be closed
+ *    after the call;
+ *  - pointers that are passed in are not kept;
+ *  - one thread at a time per object (struct blkdmabuf_ctl, struct
+ *    blkdmabuf_queue); channels are file descriptors and may be shared.
+ *
+ * The structures blk_dmabuf_* are the kernel's, see <linux/blk-dmabuf.h>.
+ */
+#ifndef LIBBLKDMABUF_H
+#define LIBBLKDMABUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/blk-dmabuf.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct io_uring_sqe;
+
+/* ---- Words ---- */
+
+/**
+ * blkdmabuf_state_str - "unmapped", "live", "dead", or "unknown"
+ * @state: enum blk_dmabuf_state
+ *
+ * Return: a constant string, never NULL.
+ */
+const char *blkdmabuf_state_str(unsigned int state);
+
+/**
+ * blkdmabuf_reason_str - name of a reason: that of the constant, no prefix
+ * @reason: enum blk_dmabuf_reason
+ *
+ * Return: a constant string such as "NO_DRIVER"; "UNKNOWN" for one that this
+ * version does not know; never NULL.
+ */
+const char *blkdmabuf_reason_str(unsigned int reason);
+
+/**
+ * blkdmabuf_reason_text - what a reason means, in one clause
+ * @reason: enum blk_dmabuf_reason
+ *
+ * Return: a constant string, no capital, no full stop; never NULL.
+ */
+const char *blkdmabuf_reason_text(unsigned int reason);
+
+/**
+ * blkdmabuf_reason_advice - what to try next
+ * @reason: enum blk_dmabuf_reason
+ *
+ * Return: a constant string, no capital, no full stop; never NULL, empty for
+ * BLK_DMABUF_OK.
+ */
+const char *blkdmabuf_reason_advice(unsigned int reason);
+
+/* ---- The kernel ---- */
+
+/**
+ * blkdmabuf_features - what this kernel offers
+ * @features: out
+ *
+ * Return: 0; -ENOENT or -ENXIO without /dev/blkdmabuf: the kernel does not have
+ * the feature; -EACCES.
+ */
+int blkdmabuf_features(struct blk_dmabuf_features *features);
+
+/* ---- Channels ---- */
+
+/**
+ * blkdmabuf_channel - open a channel for an open block device
+ * @fd: block device, opened as the channel shall use it; may be closed after
+ *
+ * Return: the channel's file descriptor; -ENOENT or -ENXIO without
+ * /dev/blkdmabuf; -ENOTBLK for a file that is no block device; -EBADF.  Whether
+ * the device takes dma-buf I/O shows when a dma-buf is registered on it.
+ */
+int blkdmabuf_channel(int fd);
+
+/**
+ * blkdmabuf_bind - give a channel the use of a registered dma-buf
+ * @chan: channel
+ * @dmabuf_fd: the dma-buf; the slot keeps its own reference
+ * @slot: slot to bind, or BLK_DMABUF_SLOT_ANY for a free one
+ * @bind: out: id and size of the registration; NULL if not wanted
+ *
+ * The dma-buf must be registered on the channel's disk.
+ *
+ * Return: the slot; -ENOENT if it is not registered there; -EBUSY if the slot
+ * is taken; -ENOSPC if no slot is free; -EINVAL for a fd that is no dma-buf.
+ */
+int blkdmabuf_bind(int chan, int dmabuf_fd, uint32_t slot,
+		   struct blk_dmabuf_bind *bind);
+
+/**
+ * blkdmabuf_unbind - empty a slot
+ * @chan: channel
+ * @slot: the slot; I/O in flight on it still finishes
+ *
+ * Return: 0; -ENOENT if nothing is bound.
+ */
+int blkdmabuf_unbind(int chan, uint32_t slot);
+
+/**
+ * blkdmabuf_query - look at the registration bound to a slot
+ * @chan: channel
+ * @slot: the slot
+ * @info: out
+ *
+ * Return: 0; -ENOENT if nothing is bound.
+ */
+int blkdmabuf_query(int chan, uint32_t slot, struct blk_dmabuf_info *info);
+
+/**
+ * blkdmabuf_limits - alignment and sizes the channel's device asks for
+ * @chan: channel
+ * @limits: out
+ *
+ * Return: 0 or -errno.
+ */
+int blkdmabuf_limits(int chan, struct blk_dmabuf_limits *limits);
+
+/* ---- I/O on the caller's own ring ---- */
+
+/**
+ * blkdmabuf_prep_read - fill an SQE: device to buffer
+ * @sqe: from io_uring_get_sqe(); overwritten, so set user data and flags after
+ * @chan: channel
+ * @pos: position on the device, a multiple of limits.block_size
+ * @len: bytes, a multiple of limits.block_size
+ * @slot: slot of the channel
+ * @offset: first byte in the buffer, a multiple of limits.dma_alignment
+ * @hint: for the policy, 0 if there is none
+ *
+ * The CQE's res is the number of bytes done, which may be less than @len, or
+ * -errno: -ENOENT (empty slot), -ERANGE (leaves the buffer), -EINVAL
+ * (alignment), -EBADF (the channel's file does not permit the direction),
+ * -EACCES (the dma-buf does not), -ENODEV (registration dead), -EIO and others
+ * from the device.  At the end of the device a read is short or 0, a write
+ * short or -ENOSPC.  On a ring with IORING_SETUP_CQE32 big_cqe[0] says where
+ * the data went, see BLK_DMABUF_PLACED_SLOT().
+ */
+void blkdmabuf_prep_read(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			 uint32_t len, uint32_t slot, uint64_t offset,
+			 uint32_t hint);
+
+/**
+ * blkdmabuf_prep_write - fill an SQE: buffer to device
+ *
+ * Parameters and result as blkdmabuf_prep_read().  The data is on the device
+ * as after any direct write: fsync() the device for its volatile cache.
+ */
+void blkdmabuf_prep_write(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			  uint32_t len, uint32_t slot, uint64_t offset,
+			  uint32_t hint);
+
+/* ---- I/O on a ring of the library ---- */
+
+struct blkdmabuf_queue;
+
+/**
+ * struct blkdmabuf_done - one I/O that came back
+ * @user: what was given to blkdmabuf_queue_read() or _write()
+ * @res: bytes done or -errno
+ * @slot: where the data went, or came from
+ * @offset: where the data went, or came from
+ */
+struct blkdmabuf_done {
+	uint64_t	user;
+	int32_t		res;
+	uint32_t	slot;
+	uint64_t	offset;
+};
+
+/**
+ * blkdmabuf_queue_open - make a ring for I/O on channels
+ * @queue: out; free with blkdmabuf_queue_close()
+ * @depth: I/Os that may be in flight
+ *
+ * Return: 0; -EINVAL for a depth of 0; -ENOMEM; what io_uring_setup(2) says.
+ */
+int blkdmabuf_queue_open(struct blkdmabuf_queue **queue, unsigned int depth);
+
+/**
+ * blkdmabuf_queue_close - wait for what is in flight, then free the ring
+ * @queue: may be NULL
+ */
+void blkdmabuf_queue_close(struct blkdmabuf_queue *queue);
+
+/**
+ * blkdmabuf_queue_read - queue a read; blkdmabuf_queue_reap() submits it
+ * @queue: ring
+ * @chan: channel
+ * @pos: @len: @slot: @offset: @hint: as for blkdmabuf_prep_read()
+ * @user: comes back in struct blkdmabuf_done
+ *
+ * Return: 0; -EBUSY when the depth is reached: reap first.
+ */
+int blkdmabuf_queue_read(struct blkdmabuf_queue *queue, int chan, uint64_t pos,
+			 uint32_t len, uint32_t slot, uint64_t offset,
+			 uint32_t hint, uint64_t user);
+
+/** blkdmabuf_queue_write - queue a write; as blkdmabuf_queue_read() */
+int blkdmabuf_queue_write(struct blkdmabuf_queue *queue, int chan, uint64_t pos,
+			  uint32_t len, uint32_t slot, uint64_t offset,
+			  uint32_t hint, uint64_t user);
+
+/**
+ * blkdmabuf_queue_reap - submit what is queued, wait, collect what came back
+ * @queue: ring
+ * @done: out: up to @max results
+ * @max: room in @done
+ * @min: wait for that many; 0 to only look; more than is in flight means all
+ *
+ * Return: entries of @done that are filled; -EINTR when a signal came before
+ * @min was reached and nothing was collected: nothing is lost, call again.
+ */
+int blkdmabuf_queue_reap(struct blkdmabuf_queue *queue,
+			 struct blkdmabuf_done *done, unsigned int max,
+			 unsigned int min);
+
+/**
+ * blkdmabuf_queue_inflight - I/Os queued or in flight that were not reaped
+ * @queue: ring
+ */
+unsigned int blkdmabuf_queue_inflight(const struct blkdmabuf_queue *queue);
+
+/* ---- Control ---- */
+
+/* The bpffs directory whose map "regs" keeps registrations alive. */
+#define BLKDMABUF_PIN_DIR	"/sys/fs/bpf/blkdmabuf"
+
+struct blkdmabuf_ctl;
+
+/**
+ * blkdmabuf_ctl_open - load the control programs
+ * @ctl: out; free with blkdmabuf_ctl_close()
+ * @pin_dir: directory in a bpffs; its map "regs" is used, and made if missing:
+ *	registrations stay when the process ends, until they are unregistered or
+ *	the pin is removed.  NULL for a map of this object alone: registrations
+ *	go with it, however the process ends.
+ *
+ * Needs CAP_BPF and CAP_PERFMON, in practice root.  What libbpf has to say
+ * meanwhile is not printed unless LIBBPF_LOG_LEVEL is set.
+ *
+ * Return: 0; -EPERM without privilege; -EOPNOTSUPP if the kernel has not got
+ * the feature or no BTF; -ENOTDIR if @pin_dir is not on a bpffs; -EEXIST if
+ * what is pinned there is no map of ours.
+ */
+int blkdmabuf_ctl_open(struct blkdmabuf_ctl **ctl, const char *pin_dir);
+
+/**
+ * blkdmabuf_ctl_close - unload; a map that is not pinned goes with all it holds
+ * @ctl: may be NULL
+ */
+void blkdmabuf_ctl_close(struct blkdmabuf_ctl *ctl);
+
+/**
+ * blkdmabuf_register - attach a dma-buf to the disk of a block device
+ * @ctl: its map owns the registration
+ * @bdev_fd: open block device; a partition means its disk
+ * @dmabuf_fd: the dma-buf
+ * @result: out, also on failure: error, reason, and id (with
+ *	BLK_DMABUF_DUPLICATE that of the registration there is); NULL if not
+ *	wanted
+ *
+ * The DMA mapping is made by blkdmabuf_map() or by the first I/O.
+ *
+ * Return: 0; -EEXIST if the pair is registered already; -ENOSPC if the map is
+ * full; others with a reason in @result.
+ */
+int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int bdev_fd, int dmabuf_fd,
+		       struct blk_dmabuf_attach *result);
+
+/**
+ * blkdmabuf_unregister - end a registration that this map owns
+ * @ctl: control object
+ * @id: the registration
+ *
+ * I/O in flight is waited for; slots that are bound to it stay bound, I/O on
+ * them fails with -ENODEV.
+ *
+ * Return: 0; -ENOENT if the map does not own it.
+ */
+int blkdmabuf_unregister(struct blkdmabuf_ctl *ctl, uint32_t id);
+
+/**
+ * blkdmabuf_map - make the DMA mapping of any registration now; idempotent
+ * @ctl: control object
+ * @id: the registration
+ *
+ * Return: 0; -ENOENT; else blkdmabuf_info() has the reason.
+ */
+int blkdmabuf_map(struct blkdmabuf_ctl *ctl, uint32_t id);
+
+/**
+ * blkdmabuf_unmap - drop the mapping; the next I/O makes a new one
+ * @ctl: control object
+ * @id: the registration; I/O in flight is waited for
+ *
+ * Return: 0; -ENOENT.
+ */
+int blkdmabuf_unmap(struct blkdmabuf_ctl *ctl, uint32_t id);
+
+/**
+ * blkdmabuf_next - walk all registrations of the kernel, by ascending id
+ * @ctl: control object
+ * @after: id to start after, 0 for the first
+ * @info: out: the next one
+ *
+ * Return: 1 if there is a next one, 0 at the end, -errno.
+ */
+int blkdmabuf_next(struct blkdmabuf_ctl *ctl, uint32_t after,
+		   struct blk_dmabuf_info *info);
+
+/**
+ * blkdmabuf_info - look at one registration
+ * @ctl: control object
+ * @id: the registration
+ * @info: out
+ *
+ * Return: 0; -ENOENT.
+ */
+int blkdmabuf_info(struct blkdmabuf_ctl *ctl, uint32_t id,
+		   struct blk_dmabuf_info *info);
+
+/**
+ * blkdmabuf_owned - ids of the registrations that this map owns
+ * @ctl: control object
+ * @ids: out, ascending
+ * @max: room in @ids
+ *
+ * Return: how many there are, which may be more than @max.
+ */
+int blkdmabuf_owned(struct blkdmabuf_ctl *ctl, uint32_t *ids, unsigned int max);
+
+/**
+ * blkdmabuf_get_fd - get a dma-buf by the id of a registration of it
+ * @id: the registration
+ *
+ * Needs CAP_SYS_ADMIN, but no struct blkdmabuf_ctl.
+ *
+ * Return: file descriptor of the dma-buf; -EPERM; -ENOENT.
+ */
+int blkdmabuf_get_fd(uint32_t id);
+
+/* ---- dma-bufs ---- */
+
+#define BLKDMABUF_HUGETLB	(1U << 0) /* out of huge pages */
+#define BLKDMABUF_SHUFFLE	(1U << 1) /* pages in shuffled order */
+
+/**
+ * blkdmabuf_udmabuf - a dma-buf out of fresh anonymous memory, zeroed
+ * @size: a multiple of the page size; with BLKDMABUF_HUGETLB of the huge page
+ *	size
+ * @flags: BLKDMABUF_HUGETLB, BLKDMABUF_SHUFFLE
+ *
+ * BLKDMABUF_SHUFFLE puts the memory together from pieces in an order that is
+ * always the same and seldom contiguous.  A piece is one page as long as
+ * udmabuf's list_limit (1024 unless changed) allows, else the smallest power of
+ * two of pages with which @size fits.
+ *
+ * Return: file descriptor; -EINVAL (size, flags); -ENOENT or -ENXIO without
+ * /dev/udmabuf; -ENOMEM, also if too few huge pages are reserved.
+ */
+int blkdmabuf_udmabuf(uint64_t size, unsigned int flags);
+
+/**
+ * blkdmabuf_heap - a dma-buf from a dma-heap
+ * @name: name below /dev/dma_heap, such as "system"
+ * @size: a multiple of the page size
+ *
+ * Return: file descriptor; -EINVAL (size, name); -ENOENT if there is no such
+ * heap; -ENOMEM.
+ */
+int blkdmabuf_heap(const char *name, uint64_t size);
+
+/**
+ * blkdmabuf_size - size of a dma-buf
+ * @fd: file descriptor to look at
+ * @size: out; NULL if not wanted
+ *
+ * Return: 0; -EINVAL if @fd is no dma-buf; -EBADF.
+ */
+int blkdmabuf_size(int fd, uint64_t *size);
+
+/**
+ * blkdmabuf_cpu_access - bracket access through mmap()
+ * @fd: the dma-buf
+ * @begin: true before the first access, false after the last
+ * @write: the CPU writes
+ *
+ * Return: 0 or -errno.
+ */
+int blkdmabuf_cpu_access(int fd, int begin, int write);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBBLKDMABUF_H */
