@@ -1,0 +1,257 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What blkdmabufctl says about itself is one story: its tables, help, manual
+# page and completion agree, and errors in the command line are exit status 2
+# with nothing on standard output that does not belong there. Needs no VM.
+
+setup() {
+	root=$BATS_TEST_DIRNAME/../..
+	ctl=${BLKDMABUFCTL:-$root/build/user/blkdmabufctl}
+	man=$root/user/blkdmabufctl.8
+	lib=$root/user/libblkdmabuf
+	abi=$root/include/uapi/linux/blk-dmabuf.h
+	[ -x "$ctl" ]
+	cd "$BATS_TEST_TMPDIR" || exit
+}
+
+# Standard output and standard error apart, which run mixes.
+apart() {
+	status=0
+	"$@" >out 2>err </dev/null || status=$?
+}
+
+tables() {
+	"$ctl" -j --help | jq -r "$1"
+}
+
+# same WHAT: the files "is" and "should" hold the same lines.
+same() {
+	sort -u is > is.sorted
+	sort -u should > should.sorted
+	[ -s should ]
+	diff is.sorted should.sorted || { echo "# $1 differ" >&2; false; }
+}
+
+@test "the manual page has the commands of the program" {
+	tables '.commands[].name' > should
+	sed -n 's/^\.It \(Xo \)\?Cm \([a-z]*\).*/\2/p' "$man" > is
+	same commands
+}
+
+@test "the manual page has the options of the program" {
+	tables '(.options, .commands[].options)[] | "--" + .name' > should
+	tables '.options[] | .letter | select(.) | "-" + .' >> should
+	grep '^\.It.*Fl' "$man" | grep -o 'Fl -\?[a-z][a-z-]*' |
+		sed 's/Fl /-/' > is
+	same options
+}
+
+@test "the manual page is without mistakes" {
+	command -v mandoc >/dev/null || skip "no mandoc"
+	# Which other pages are there depends on the machine.
+	mandoc -Tlint "$man" 2>/dev/null | grep -v 'referenced manual' > is ||
+		true
+	cat is >&2
+	[ ! -s is ]
+}
+
+@test "help of each command has its options, on standard output" {
+	for cmd in $(tables '.commands[].name'); do
+		apart "$ctl" "$cmd" --help
+		[ "$status" -eq 0 ]
+		[ ! -s err ]
+		tables ".commands[] | select(.name == \"$cmd\") |
+			(.options[] | \"--\" + .name)" > should
+		tables '.options[] | "--" + .name' >> should
+		grep -o '^  ... *--[a-z-]*' out | grep -o -e '--.*' > is
+		same "options of $cmd"
+	done
+}
+
+@test "help has all commands" {
+	"$ctl" --help | sed -n 's/^  \([a-z]\+\) .*/\1/p' > is
+	tables '.commands[].name' > should
+	same commands
+}
+
+@test "completion offers the commands" {
+	"$ctl" __complete "" > is
+	tables '.commands[].name' > should
+	same commands
+}
+
+@test "completion offers the options of a command and no others" {
+	for cmd in $(tables '.commands[].name'); do
+		"$ctl" __complete "$cmd" -- > is
+		tables ".commands[] | select(.name == \"$cmd\") |
+			(.options[] | \"--\" + .name)" > should
+		tables '.options[] | "--" + .name' >> should
+		same "options of $cmd"
+	done
+}
+
+@test "completion knows that an option takes a value" {
+	"$ctl" __complete read /dev/x --length "" > is
+	[ ! -s is ]
+	[ "$("$ctl" __complete --pin x lis)" = list ]
+	[ "$("$ctl" __complete read --length=4K --off)" = --offset ]
+}
+
+@test "bash gets the same from the completion script" {
+	cat > script <<-END
+	. $root/user/blkdmabufctl.bash
+	COMP_WORDS=(blkdmabufctl unm) COMP_CWORD=1
+	_blkdmabufctl $ctl
+	echo "\${COMPREPLY[*]}"
+	END
+	[ "$(bash script)" = unmap ]
+}
+
+@test "a wrong command line exits with 2 and says so on standard error" {
+	while read -r line; do
+		# shellcheck disable=SC2086
+		apart "$ctl" $line
+		echo "# $line: $status" >&2
+		[ "$status" -eq 2 ]
+		[ ! -s out ]
+		[ "$(wc -l < err)" -eq 1 ]
+		grep -q '; try: ' err
+	done < <(wrong)
+}
+
+@test "a wrong command line under -j is JSON on standard output" {
+	while read -r line; do
+		# shellcheck disable=SC2086
+		apart "$ctl" -j $line
+		echo "# $line: $status" >&2
+		[ "$status" -eq 2 ]
+		[ ! -s err ]
+		jq -e '.error | .what and .advice and has("object") and
+			has("errno") and has("code") and has("reason")' out
+	done < <(wrong)
+}
+
+wrong() {
+	cat <<-'END'
+
+	frobnicate
+	list --frobnicate
+	list -x
+	list --length 4K
+	list a b
+	--length 4K
+	show
+	show x
+	show 0
+	show 99999999999
+	unregister
+	unregister nothing
+	copy /dev/null
+	copy /etc/passwd ./copy
+	register
+	register /dev/null
+	register /dev/null --udmabuf
+	register /dev/null --udmabuf 4Q
+	register /dev/null --udmabuf -4
+	register /dev/null --udmabuf 99999999999999999999
+	register /dev/null --udmabuf 16777216T
+	register /dev/null --udmabuf 4K --fd 3
+	register /dev/null --pid 1
+	register /dev/null --fd x
+	register /dev/null --heap system:4K --hugetlb
+	register /dev/null --no-map=1 --udmabuf 4K
+	read /dev/null
+	read /dev/null --to x --id 1
+	read /dev/null --to x --buf-offset 4K
+	read /dev/null --id 1 --shuffle
+	read /dev/null --to x --depth 0
+	read /dev/null --to x --depth 99999
+	read /dev/null --to x --block-size 1
+	read /dev/null --to x --block-size 1T
+	write /dev/null --to x
+	write /dev/null --from
+	END
+}
+
+@test "-j is heard wherever it stands" {
+	for args in "-j nope" "nope -j" "--json nope" "nope --json" "-hj"; do
+		# shellcheck disable=SC2086
+		apart "$ctl" $args
+		[ ! -s err ]
+		jq -e . out
+	done
+}
+
+@test "data and JSON do not share standard output" {
+	apart "$ctl" -j read /dev/null --to -
+	[ "$status" -eq 2 ]
+	jq -e .error out
+}
+
+@test "the version is the same in text and JSON" {
+	[ "blkdmabufctl $("$ctl" -j --version | jq -r .version)" = \
+	  "$("$ctl" --version)" ]
+}
+
+@test "on a kernel without the feature each command says so" {
+	[ ! -e /dev/blkdmabuf ] || skip "this kernel has /dev/blkdmabuf"
+	while read -r line; do
+		# shellcheck disable=SC2086
+		apart "$ctl" $line
+		echo "# $line: $status" >&2
+		[ "$status" -eq 1 ]
+		[ ! -s out ]
+		grep -q '/dev/blkdmabuf.*; try: .*CONFIG_BLK_DMABUF' err
+		# shellcheck disable=SC2086
+		apart "$ctl" -j $line
+		[ "$status" -eq 1 ]
+		[ ! -s err ]
+		jq -e '.error.code == "ENOENT"' out
+	done <<-'END'
+	register /dev/null --udmabuf 4K
+	unregister 1
+	map 1
+	unmap 1
+	list
+	show 1
+	read /dev/null --to x
+	write /dev/null --from x
+	copy x /dev/null/x
+	END
+	[ ! -e x ]
+}
+
+@test "check tells what an unpatched kernel lacks" {
+	[ ! -e /dev/blkdmabuf ] || skip "this kernel has /dev/blkdmabuf"
+	apart "$ctl" check
+	[ "$status" -eq 1 ]
+	grep -q '^kernel  *no  *.*CONFIG_BLK_DMABUF' out
+	apart "$ctl" -j check
+	[ "$status" -eq 1 ]
+	[ ! -s err ]
+	jq -e '.usable == false and (.checks | length) > 3' out
+}
+
+@test "what cannot be written to standard output is an error" {
+	[ -e /dev/full ]
+	status=0
+	"$ctl" --help >/dev/full 2>err || status=$?
+	[ "$status" -eq 1 ]
+	grep -q 'standard output' err
+}
+
+@test "each reason of the ABI has words in the library" {
+	sed -n 's/^\tBLK_DMABUF_\([A-Z_0-9]*\)\t*= [0-9]*,$/\1/p' "$abi" |
+		grep -v -e '^UNMAPPED$' -e '^LIVE$' -e '^DEAD$' \
+			-e '^CMD_' > should
+	sed -n 's/^\tREASON(\([A-Z_0-9]*\),.*/\1/p' "$lib.c" > is
+	same reasons
+}
+
+@test "the version map has each function of the header" {
+	tr '\n' ' ' < "$lib.h" | grep -o 'blkdmabuf_[a-z_]*([^)]*);' |
+		sed 's/(.*//' > should
+	sed -n 's/^\t\t\(blkdmabuf_[a-z_]*\);$/\1/p' "$lib.map" > is
+	same functions
+}

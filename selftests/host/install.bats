@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What `make install` puts somewhere works there: the library links with what
+# pkg-config says, only its own names are visible, and `make uninstall` leaves
+# nothing behind.
+
+setup_file() {
+	cd "$BATS_TEST_DIRNAME/../.."
+	export DEST=$BATS_FILE_TMPDIR/dest
+	make -s install DESTDIR="$DEST" PREFIX=/usr
+}
+
+setup() {
+	cd "$BATS_TEST_DIRNAME/../.."
+	export PKG_CONFIG_PATH=$DEST/usr/lib/pkgconfig
+	export PKG_CONFIG_SYSROOT_DIR=$DEST
+}
+
+@test "tool, library, headers, manual page, completion and policies are there" {
+	for f in bin/blkdmabufctl lib/libblkdmabuf.a lib/libblkdmabuf.so.0 \
+		lib/libblkdmabuf.so include/libblkdmabuf.h \
+		include/linux/blk-dmabuf.h share/man/man8/blkdmabufctl.8 \
+		share/bash-completion/completions/blkdmabufctl; do
+		[ -e "$DEST/usr/$f" ] || { echo "$f"; false; }
+	done
+	ls "$DEST"/usr/lib/blkdmabuf/*.bpf.o
+}
+
+@test "the installed tool runs" {
+	"$DEST/usr/bin/blkdmabufctl" --help > /dev/null
+}
+
+@test "the example builds with what pkg-config says, shared" {
+	cd "$BATS_TEST_TMPDIR"
+	# It drives a ring of its own, hence liburing.
+	# shellcheck disable=SC2046
+	gcc -Wall -D_GNU_SOURCE -o example "$BATS_TEST_DIRNAME/../../user/example.c" \
+		$(pkg-config --cflags --libs libblkdmabuf) -luring
+	readelf -d example | grep -q 'NEEDED.*libblkdmabuf.so.0'
+	LD_LIBRARY_PATH=$DEST/usr/lib ldd example | grep -q 'libblkdmabuf.so.0 => /'
+}
+
+@test "the library shows its own names alone, with a version" {
+	run nm -D --defined-only "$DEST/usr/lib/libblkdmabuf.so.0"
+	[ "$status" -eq 0 ]
+	[ -n "$output" ]
+	run grep -vE ' [TAR] (blkdmabuf_[a-z_0-9]*@@)?[A-Z]*BLKDMABUF_[0-9.]+' <<< "$output"
+	[ -z "$output" ] || { echo "$output"; false; }
+}
+
+@test "uninstall leaves nothing behind" {
+	cp -r "$DEST" "$BATS_TEST_TMPDIR/dest"
+	make -s uninstall DESTDIR="$BATS_TEST_TMPDIR/dest" PREFIX=/usr
+	run find "$BATS_TEST_TMPDIR/dest" ! -type d
+	[ -z "$output" ]
+}

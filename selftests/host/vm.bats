@@ -1,0 +1,46 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The VM harness itself: a guest that fails, dies or hangs is a failure on this
+# side, soon and with a reason.
+
+setup() {
+	VM=$BATS_TEST_DIRNAME/../vm
+	NAME=name=host-vm-test
+}
+
+@test "output and exit code of a command come back" {
+	run "$VM" --quiet $NAME nvme=0 -- bash -c 'echo hello; exit 7'
+	[ "$status" -eq 7 ]
+	[ "$output" = hello ]
+}
+
+@test "a panic ends the VM at once and shows the console" {
+	start=$SECONDS
+	run "$VM" $NAME nvme=0 timeout=120 -- \
+		bash -c 'echo c > /proc/sysrq-trigger'
+	[ "$status" -ne 0 ]
+	[ $((SECONDS - start)) -lt 100 ]
+	[[ $output == *"the guest died"* ]]
+	[[ $output == *"sysrq triggered crash"* ]]
+}
+
+@test "a guest that hangs is stopped" {
+	run "$VM" $NAME nvme=0 timeout=20 -- sleep 1000
+	[ "$status" -ne 0 ]
+	[[ $output == *"the guest hung (20 s)"* ]]
+}
+
+@test "a profile that is not understood is an error, not ignored" {
+	run "$VM" $NAME colour=red -- true
+	[ "$status" -ne 0 ]
+	[[ $output == *"no such profile key: colour"* ]]
+	run "$VM" $NAME iommu=maybe -- true
+	[ "$status" -ne 0 ]
+}
+
+@test "it works without terminal and input" {
+	run setsid "$VM" --quiet $NAME nvme=0 -- bash -c 'echo fine' < /dev/null
+	[ "$status" -eq 0 ]
+	[ "$output" = fine ]
+}

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What suites share; `load lib` in a BATS file, or source it from a script.
+# shellcheck shell=bash
+
+TOP=${TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
+OUT=${OUT:-$TOP/build}
+BIN=$TOP/build/selftests
+CTL=$TOP/build/user/blkdmabufctl
+BPFTOOL=$TOP/build/bpftool/bpftool
+export TOP OUT BIN CTL BPFTOOL
+
+# need THING...: skip the test, naming the thing, unless each is there: a
+# command, or a path.
+need() {
+	local thing
+	for thing; do
+		case $thing in
+		/*) [ -e "$thing" ] || skip "$thing is missing" ;;
+		*) command -v "$thing" > /dev/null ||
+			skip "$thing is missing" ;;
+		esac
+	done
+}
+
+# disk N: the block device whose serial is diskN. Numbers are handed out in the
+# order in which probing ends, which is not the order on the bus.
+disk() {
+	local ns dev serial
+	for ns in /sys/class/nvme/nvme*/nvme*n[0-9]*; do
+		# Not the hidden paths of a multipath disk, nvme0c0n1.
+		case ${ns##*/} in *c*n*) continue ;; esac
+		dev=/dev/${ns##*/}
+		serial=$(cat "${ns%/*}/serial" 2> /dev/null || :)
+		if [ "${serial%% *}" = "disk$1" ] && [ -b "$dev" ]; then
+			printf '%s\n' "$dev"
+			return 0
+		fi
+	done
+	echo "no NVMe disk with serial disk$1" >&2
+	return 1
+}
+
+# iommu_mode: strict, lazy, passthrough or off, as the kernel runs disk 0
+iommu_mode() {
+	local dev
+	dev=$(disk 0) || return 1
+	case $(cat "/sys/block/${dev##*/}/device/device/iommu_group/type" \
+		2> /dev/null) in
+	DMA) echo strict ;;
+	DMA-FQ) echo lazy ;;
+	identity) echo passthrough ;;
+	*) echo off ;;
+	esac
+}
+
+# host_monitor COMMAND: a command of QEMU's human monitor, run by the QEMU that
+# runs this guest; prints the answer. Two commands that do not exist frame it,
+# since the monitor complains about those by name.
+host_monitor() {
+	local p dev='' line tag=frame-$RANDOM inside=''
+	for p in /sys/class/virtio-ports/*; do
+		[ "$(cat "$p/name" 2> /dev/null)" != monitor ] ||
+			dev=/dev/${p##*/}
+	done
+	[ -n "$dev" ] || { echo "no monitor port" >&2; return 1; }
+	exec 8<> "$dev"
+	printf '%s\n' "$tag-a" "$1" "$tag-b" >&8
+	while IFS= read -r -t 10 -u 8 line; do
+		line=${line%$'\r'}
+		case $line in
+		*"unknown command: '$tag-a'"*) inside=1 ;;
+		*"unknown command: '$tag-b'"*) inside='done'; break ;;
+		*'(qemu)'*) ;; # the echo of what was sent
+		*) [ -z "$inside" ] || printf '%s\n' "$line" ;;
+		esac
+	done
+	exec 8>&-
+	[ "$inside" = 'done' ] || { echo "the monitor is silent" >&2; return 1; }
+}
+
+# pull_disk N, plug_disk N: hot removal and return (profile hotplug=1). Removal
+# takes its 5 s of blinking; QEMU keeps the name for a while after that.
+pull_disk() { host_monitor "device_del nvme$1"; }
+plug_disk() { wait_until 30 try_plug "$1"; }
+
+try_plug() {
+	local answer
+	answer=$(host_monitor "device_add $(cat "$OUT/nvme$1.device")")
+	case $answer in
+	*Duplicate*) return 1 ;;
+	*Error*) printf '%s\n' "$answer" >&2 ;;
+	esac
+}
+
+# wait_until SECONDS COMMAND...: poll until it succeeds
+wait_until() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+# log_begin NAME, log_end NAME FILE [START]: the part of the kernel log in
+# between, in the shape that log-check accepts; it starts at the last line with
+# START in it, where that is not the begin marker.
+log_begin() { printf '<5>blkdmabuf-log: begin %s\n' "$1" > /dev/kmsg; }
+
+log_end() {
+	printf '<5>blkdmabuf-log: end %s\n' "$1" > /dev/kmsg
+	dmesg | awk -v begin="${3:-blkdmabuf-log: begin $1}" \
+		-v end="blkdmabuf-log: end $1" '
+		index($0, begin) { n = 0; on = 1 }
+		on { line[++n] = $0 }
+		index($0, end) { on = 0 }
+		END { for (i = 1; i <= n; i++) print line[i] }' > "$2"
+}

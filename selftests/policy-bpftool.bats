@@ -1,0 +1,131 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+#
+# Policies need no tool of ours: the two commands in the head of each policy's
+# file are enough, and removing the pin is the end of it. What must not run is
+# refused by the verifier or the kernel, for the reason that its file names.
+#
+# vm: iommu=strict nvme=2 cpus=4
+
+load lib
+
+FS=/sys/fs/bpf
+
+setup() {
+	PATH=$TOP/build/bpftool:$PATH
+	cd "$TOP" || return
+}
+
+teardown() { rm -rf "${FS:?}"/*; }
+
+selected() { grep -qF "[$1]" /sys/block/nvme0n1/queue/dmabuf_policy; }
+listed() { grep -qwF "$1" /sys/block/nvme0n1/queue/dmabuf_policy; }
+gone() { ! listed "$1"; }
+
+policies() {
+	local f
+	for f in bpf/*.bpf.c; do
+		basename "$f" .bpf.c
+	done
+}
+
+@test "the two commands in a policy's head load and select it" {
+	for p in $(policies); do
+		commands=$(sed -n 's/^ \*   \(bpftool struct_ops register .*\|echo .* > \/sys\/block.*\)/\1/p' "bpf/$p.bpf.c")
+		[ "$(wc -l <<< "$commands")" = 2 ]
+		printf '%s: %s\n' "$p" "$commands"
+		run bash -ec "$commands"
+		printf '%s\n' "$output"
+		[ "$status" -eq 0 ]
+		selected "$p"
+		rm -r "${FS:?}/$p"
+		wait_until 10 gone "$p"
+		selected none
+	done
+}
+
+# in_head POLICY PATTERN: a command with its continuation lines
+in_head() {
+	sed -n "/^ \*   $2/,/[^\\\\]\$/p" "bpf/$1.bpf.c" | sed 's/^ \*//'
+}
+
+@test "the maps are edited as the policies' heads say" {
+	bpftool struct_ops register build/bpf/guard.bpf.o $FS/guard
+	bpftool struct_ops register build/bpf/isolate.bpf.o $FS/isolate
+	bash -exc "$(in_head guard 'bpftool map update')"
+	bpftool -j map dump name quotas |
+		jq -e '.[0].formatted | .key.id == 1000 and .value == 67108864'
+	bash -exc "$(in_head isolate 'bpftool map update')"
+	bpftool -j map dump name classes |
+		jq -e '.[0].formatted | .key == 4242 and .value == 1'
+}
+
+@test "bpftool shows what runs" {
+	bpftool struct_ops register build/bpf/stripe.bpf.o $FS/stripe
+	bpftool struct_ops list | grep -w stripe | grep -w blk_dmabuf_ops
+	bpftool -j struct_ops dump name stripe | jq -e . > /dev/null
+	bpftool link list | grep struct_ops
+}
+
+@test "all policies are there side by side" {
+	for p in $(policies); do
+		bpftool struct_ops register "build/bpf/$p.bpf.o" "$FS/$p"
+	done
+	for p in $(policies); do
+		listed "$p"
+		echo "$p" > /sys/block/nvme0n1/queue/dmabuf_policy
+		selected "$p"
+	done
+	echo none > /sys/block/nvme0n1/queue/dmabuf_policy
+	selected none
+}
+
+@test "a policy that is loaded twice is refused" {
+	bpftool struct_ops register build/bpf/near.bpf.o $FS/near
+	run bpftool struct_ops register build/bpf/near.bpf.o $FS/again
+	printf '%s\n' "$output"
+	[ "$status" -ne 0 ]
+	[[ $output == *"File exists"* ]]
+}
+
+@test "I/O goes on while policies come and go" {
+	need "$BIN/dmabuf-io"
+	"$BIN/dmabuf-io" --direction read --sizes 4K,64K --depth 8 --threads 2 \
+		--seconds 20 "$(disk 0)" > "$BATS_TEST_TMPDIR/io" 2>&1 &
+	io=$!
+	for _ in 1 2 3; do
+		for p in $(policies); do
+			# It registers no quota for anybody.
+			[ "$p" != guard ] || continue
+			bpftool struct_ops register "build/bpf/$p.bpf.o" "$FS/$p"
+			echo "$p" > "/sys/block/$(basename "$(disk 0)")/queue/dmabuf_policy"
+			sleep 0.3
+			rm -r "${FS:?}/$p"
+		done
+	done
+	wait $io || { cat "$BATS_TEST_TMPDIR/io"; false; }
+}
+
+@test "what must not run is refused, and says why" {
+	for f in selftests/bpf/refused-*.bpf.c; do
+		name=$(basename "$f" .bpf.c)
+		want=$(sed -n 's/^ \* expect: //p' "$f")
+		[ -n "$want" ]
+		command='struct_ops register'
+		! grep -q 'SEC("syscall")' "$f" || command='prog loadall'
+		# shellcheck disable=SC2086
+		run bpftool $command "build/selftests/bpf/$name.bpf.o" "$FS/$name"
+		printf '== %s: %s\n%s\n' "$name" "$want" "$output"
+		[ "$status" -ne 0 ]
+		grep -qF -- "$want" <<< "$output"
+		gone refused
+		rm -rf "${FS:?}/$name"
+	done
+	selected none
+}
+
+@test "each policy has a twin that is refused" {
+	for p in $(policies); do
+		[ -e "selftests/bpf/refused-$p.bpf.c" ]
+	done
+}
