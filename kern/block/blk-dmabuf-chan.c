@@ -22,6 +22,7 @@
 #include <linux/io_uring/cmd.h>
 #include <linux/ioprio.h>
 #include <linux/miscdevice.h>
+#include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -369,19 +370,30 @@ static int blk_dmabuf_io_place(struct blk_dmabuf_io *io, bool nowait)
 	return error ?: blk_dmabuf_io_check(io);
 }
 
+/*
+ * With the map in hand, reclaim must not come to an exporter that takes it away
+ * and waits for us.
+ */
 static int blk_dmabuf_io_submit(struct blk_dmabuf_io *io, bool nowait)
 {
 	struct blk_dmabuf_desc *desc = &io->desc;
+	unsigned int nofs = memalloc_nofs_save();
 	struct file *file = io->chan->file;
 	struct iov_iter iter;
+	int ret;
 
 	blk_dmabuf_iocb_init(&io->iocb, file, desc->pos, nowait);
 	iov_iter_dmabuf(&iter, desc->write ? ITER_SOURCE : ITER_DEST, io,
 			desc->offset, desc->len);
 	trace_blk_dmabuf_submit(desc);
+	lock_map_acquire_read(&blk_dmabuf_map_held);
 	if (desc->write)
-		return vfs_iocb_iter_write(file, &io->iocb, &iter);
-	return vfs_iocb_iter_read(file, &io->iocb, &iter);
+		ret = vfs_iocb_iter_write(file, &io->iocb, &iter);
+	else
+		ret = vfs_iocb_iter_read(file, &io->iocb, &iter);
+	lock_map_release(&blk_dmabuf_map_held);
+	memalloc_nofs_restore(nofs);
+	return ret;
 }
 
 /* Submit a piece; its end is accounted to @pieces. */
@@ -408,7 +420,8 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_io *io)
 	u32 done = 0;
 	int error;
 
-	pieces = kmalloc_obj(*pieces, GFP_KERNEL);
+	/* The first piece has its map already, see blk_dmabuf_io_submit(). */
+	pieces = kmalloc_obj(*pieces, GFP_NOFS);
 	if (!pieces) {
 		blk_dmabuf_io_end(io, -ENOMEM);
 		return -ENOMEM;

@@ -14,7 +14,9 @@
  *	blk_dmabuf_registry -> blk_dmabuf.lock -> dma_buf.resv
  *
  * The exporter calls blk_dmabuf_invalidate() with the resv lock held, so what
- * runs there takes none of the others, and completing an I/O takes no lock.
+ * runs there takes none of the others, and completing an I/O takes no lock.  It
+ * may do so in memory reclaim, and then waits for I/O: who has a map in hand
+ * and has not passed it to the device must not get there.
  */
 #include <linux/blk-integrity.h>
 #include <linux/blk-mq.h>
@@ -24,6 +26,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/iommu.h>
+#include <linux/sched/mm.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/user_namespace.h>
@@ -50,6 +53,22 @@ static DEFINE_XARRAY_ALLOC1(blk_dmabuf_ids);
 static u32 blk_dmabuf_next_id;
 
 atomic64_t blk_dmabuf_refused[BLK_DMABUF_NR_REASONS];
+
+#ifdef CONFIG_LOCKDEP
+struct lockdep_map blk_dmabuf_map_held =
+	STATIC_LOCKDEP_MAP_INIT("blk_dmabuf_map_held", &blk_dmabuf_map_held);
+
+/* Say once what a shrinker of some exporter would, so that it shows at once. */
+static int __init blk_dmabuf_teach_lockdep(void)
+{
+	fs_reclaim_acquire(GFP_KERNEL);
+	lock_map_acquire(&blk_dmabuf_map_held);
+	lock_map_release(&blk_dmabuf_map_held);
+	fs_reclaim_release(GFP_KERNEL);
+	return 0;
+}
+late_initcall(blk_dmabuf_teach_lockdep);
+#endif
 
 /**
  * blk_dmabuf_refuse - the one way to say no
@@ -343,6 +362,8 @@ static void blk_dmabuf_unmap_locked(struct blk_dmabuf *reg, bool revoked)
 	 * counted or gone when the wait is over.
 	 */
 	start = ktime_get_ns();
+	lock_map_acquire(&blk_dmabuf_map_held);
+	lock_map_release(&blk_dmabuf_map_held);
 	percpu_ref_kill(&map->ref);
 	wait_for_completion(&map->drained);
 	trace_blk_dmabuf_invalidate(reg->id, reg->generation,

@@ -13,6 +13,7 @@
 #include <linux/dma-direction.h>
 #include <linux/fs.h>
 #include <linux/kref.h>
+#include <linux/lockdep.h>
 #include <linux/mutex.h>
 #include <linux/percpu-refcount.h>
 #include <linux/refcount.h>
@@ -133,6 +134,11 @@ struct blk_dmabuf {
 #define BLK_DMABUF_MAX_SLOTS	4096
 
 extern atomic64_t blk_dmabuf_refused[BLK_DMABUF_NR_REASONS];
+
+#ifdef CONFIG_LOCKDEP
+/* Held where a map is held and has not been handed to the device yet. */
+extern struct lockdep_map blk_dmabuf_map_held;
+#endif
 
 /**
  * struct blk_dmabuf_chan - a channel, owned by its file
