@@ -1,7 +1,7 @@
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
-# The kernel's own tests of the range index and of the life of mappings pass.
-# They are run through debugfs, so that a boot does not have to be for them.
+# The kernel's own tests of the range index, of the life of mappings and of bios
+# pass. They are run through debugfs, so that a boot does not have to be for them.
 #
 # vm: iommu=strict nvme=1
 
@@ -23,4 +23,8 @@ run_suite() {
 
 @test "life of mappings: 9 KUnit tests" {
 	run_suite blk-dmabuf-life 9
+}
+
+@test "bios, split and refused: 3 KUnit tests" {
+	run_suite blk-dmabuf-bio 3
 }

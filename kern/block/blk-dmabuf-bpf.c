@@ -84,7 +84,8 @@ __bpf_kfunc_start_defs();
  *  * %-ENODEV: the device is going away
  *  * %-ENOMEM: no memory
  *
- * or what the exporter's attach callback says.
+ * or what the exporter's attach callback says.  With a wrong @args__sz it is NULL
+ * and @args is not touched.
  */
 __bpf_kfunc struct blk_dmabuf *
 bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
@@ -109,7 +110,8 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
 	*args = mine;
 	if (!IS_ERR(reg))
 		return reg;
-	blk_dmabuf_refuse(NULL, mine.reason, mine.error);
+	if (mine.reason != BLK_DMABUF_OK)
+		blk_dmabuf_refuse(NULL, NULL, mine.reason, mine.error);
 	return NULL;
 }
 

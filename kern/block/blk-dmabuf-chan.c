@@ -138,6 +138,7 @@ static void blk_dmabuf_account(struct blk_dmabuf_stats __percpu *stats,
 			       bool write, s32 result)
 {
 	if (result < 0) {
+		atomic64_inc(&blk_dmabuf_refused[BLK_DMABUF_IO_ERROR]);
 		this_cpu_inc(stats->errors);
 	} else if (write) {
 		this_cpu_inc(stats->writes);
@@ -163,7 +164,7 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_io *io, s32 result)
 	desc->result = result;
 	desc->latency_ns = ktime_get_ns() - desc->submit_ns;
 	/* What was refused has been counted, what is tried again will be. */
-	if (io->iocb.ki_filp && result != -EAGAIN) {
+	if (io->iocb.ki_filp && !io->refused && result != -EAGAIN) {
 		blk_dmabuf_account(io->map->reg->stats, desc->write, result);
 		trace_blk_dmabuf_complete(desc);
 	}
@@ -204,8 +205,8 @@ static int blk_dmabuf_cmd_read_sqe(struct io_uring_cmd *cmd,
 	struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 	u32 len = READ_ONCE(sqe->len);
 
-	if (sqe->ioprio || sqe->uring_cmd_flags || sqe->buf_index ||
-	    sqe->file_index)
+	if (sqe->ioprio || cmd->flags & IORING_URING_CMD_MASK ||
+	    sqe->buf_index || sqe->file_index)
 		return -EINVAL;
 	pdu->pos = READ_ONCE(sqe->addr);
 	pdu->offset = READ_ONCE(args->offset);
@@ -273,7 +274,8 @@ static int blk_dmabuf_io_refuse(struct blk_dmabuf_io *io,
 				enum blk_dmabuf_reason reason,
 				enum blk_dmabuf_reason by_policy, int error)
 {
-	return blk_dmabuf_refuse(io->map ? io->map->reg : NULL,
+	return blk_dmabuf_refuse(io->chan->disk,
+				 io->map ? io->map->reg : NULL,
 				 io->placed ? by_policy : reason, error);
 }
 
@@ -290,7 +292,8 @@ static int blk_dmabuf_io_check(struct blk_dmabuf_io *io)
 					    BLK_DMABUF_POLICY_RANGE, -ERANGE);
 	if (desc->offset & bdev_dma_alignment(bdev))
 		return blk_dmabuf_io_refuse(io, BLK_DMABUF_UNALIGNED,
-					    BLK_DMABUF_POLICY_RANGE, -EINVAL);
+					    BLK_DMABUF_POLICY_UNALIGNED,
+					    -EINVAL);
 	if (!desc->len || (desc->pos | desc->len) & (block - 1))
 		return blk_dmabuf_io_refuse(io, BLK_DMABUF_UNALIGNED,
 					    BLK_DMABUF_UNALIGNED, -EINVAL);
@@ -416,6 +419,7 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_io *io)
 {
 	struct blk_dmabuf_chan *chan = io->chan;
 	struct io_uring_cmd *cmd = io->cmd;
+	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 	struct blk_dmabuf_pieces *pieces;
 	u32 done = 0;
 	int error;
@@ -436,8 +440,9 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_io *io)
 	for (;;) {
 		done += io->desc.len;
 		blk_dmabuf_piece_submit(pieces, io);
-		if (done == blk_dmabuf_pdu(cmd)->len ||
-		    atomic_read(&pieces->error))
+		/* As undivided I/O, it is short at the end of the device. */
+		if (done == pdu->len || atomic_read(&pieces->error) ||
+		    pdu->pos + done >= bdev_nr_bytes(file_bdev(chan->file)))
 			break;
 		io = blk_dmabuf_io_alloc(chan, cmd, done);
 		error = io ? blk_dmabuf_io_place(io, false) : -ENOMEM;
@@ -587,13 +592,13 @@ static long blk_dmabuf_chan_bind(struct blk_dmabuf_chan *chan,
 		return -EINVAL;
 	dmabuf = dma_buf_get(arg.dmabuf_fd);
 	if (IS_ERR(dmabuf))
-		return blk_dmabuf_refuse(NULL, BLK_DMABUF_NO_DMABUF,
-					 PTR_ERR(dmabuf));
+		return blk_dmabuf_refuse(chan->disk, NULL,
+					 BLK_DMABUF_NO_DMABUF, PTR_ERR(dmabuf));
 	reg = blk_dmabuf_find(chan->disk, dmabuf);
 	dma_buf_put(dmabuf);
 	if (!reg)
-		return blk_dmabuf_refuse(NULL, BLK_DMABUF_NOT_REGISTERED,
-					 -ENOENT);
+		return blk_dmabuf_refuse(chan->disk, NULL,
+					 BLK_DMABUF_NOT_REGISTERED, -ENOENT);
 	arg.id = reg->id;
 	arg.bytes = reg->bytes;
 	error = blk_dmabuf_slot_bind(chan, reg, &arg.slot);

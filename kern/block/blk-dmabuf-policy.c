@@ -306,14 +306,15 @@ static struct blk_dmabuf_ops *blk_dmabuf_ops(struct gendisk *disk)
 }
 
 /* A policy may not make up results that mean something to io_uring. */
-static int blk_dmabuf_policy_errno(s32 ret, struct blk_dmabuf *reg,
+static int blk_dmabuf_policy_errno(s32 ret, struct gendisk *disk,
 				   enum blk_dmabuf_reason refused)
 {
 	if (!ret)
 		return 0;
 	if (ret > 0 || ret < -EHWPOISON)
-		return blk_dmabuf_refuse(reg, BLK_DMABUF_POLICY_ERROR, -EINVAL);
-	return blk_dmabuf_refuse(reg, refused, ret);
+		return blk_dmabuf_refuse(disk, NULL, BLK_DMABUF_POLICY_ERROR,
+					 -EINVAL);
+	return blk_dmabuf_refuse(disk, NULL, refused, ret);
 }
 
 /**
@@ -341,7 +342,8 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, bool nowait)
 		io->placed = false;
 		return ret;
 	}
-	ret = blk_dmabuf_policy_errno(ret, NULL, BLK_DMABUF_POLICY_REFUSED);
+	ret = blk_dmabuf_policy_errno(ret, io->chan->disk,
+				      BLK_DMABUF_POLICY_REFUSED);
 	if (ret) {
 		io->placed = false;
 		return ret;
@@ -353,8 +355,8 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, bool nowait)
 	block = queue_logical_block_size(io->chan->disk->queue);
 	if (!io->desc.len || io->desc.len > left ||
 	    (io->desc.len < left && io->desc.len & (block - 1)))
-		return blk_dmabuf_refuse(NULL, BLK_DMABUF_POLICY_LENGTH,
-					 -EINVAL);
+		return blk_dmabuf_refuse(io->chan->disk, NULL,
+					 BLK_DMABUF_POLICY_LENGTH, -EINVAL);
 	return 0;
 }
 
@@ -402,7 +404,7 @@ int blk_dmabuf_policy_admit(struct gendisk *disk,
 					lockdep_is_held(&blk_dmabuf_ops_lock));
 	if (!ops || !ops->admit)
 		return 0;
-	return blk_dmabuf_policy_errno(ops->admit(grant), NULL,
+	return blk_dmabuf_policy_errno(ops->admit(grant), disk,
 				       BLK_DMABUF_NOT_ADMITTED);
 }
 
@@ -428,7 +430,7 @@ static s32 blk_dmabuf_policy_queue(struct blk_dmabuf_io *io)
 struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio)
 {
 	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
-	s32 index = bio->bi_dmabuf->hctx;
+	s32 index = READ_ONCE(bio->bi_dmabuf->hctx);
 
 	return index < 0 ? NULL : q->queue_hw_ctx[index];
 }
@@ -449,21 +451,27 @@ bool blk_dmabuf_policy_map_queue(struct bio *bio, struct request **cached)
 	struct blk_mq_hw_ctx *hctx;
 	enum hctx_type type;
 
-	io->hctx = -1;
-	if (index == -1)
+	/* The rest of a split may come here while the front waits for a tag. */
+	if (index == -1) {
+		WRITE_ONCE(io->hctx, -1);
 		return true;
+	}
 	type = blk_dmabuf_hctx_type(q, bio->bi_opf);
 	hctx = (u32)index < q->nr_hw_queues ? q->queue_hw_ctx[index] : NULL;
 	if (!hctx || hctx->type != type) {
-		blk_dmabuf_refuse(io->map->reg, BLK_DMABUF_POLICY_HCTX,
-				  -EINVAL);
+		io->refused = true;
+		blk_dmabuf_refuse(io->chan->disk, io->map->reg, hctx ?
+				  BLK_DMABUF_POLICY_HCTX_TYPE :
+				  BLK_DMABUF_POLICY_HCTX, -EINVAL);
 		return false;
 	}
 	/* Its CPUs can be offline, which is nobody's fault. */
-	if (!blk_dmabuf_hctx_usable(q, index, type))
+	if (!blk_dmabuf_hctx_usable(q, index, type)) {
+		WRITE_ONCE(io->hctx, -1);
 		return true;
+	}
 
-	io->hctx = index;
+	WRITE_ONCE(io->hctx, index);
 	if (*cached && (*cached)->mq_hctx != hctx) {
 		/* The cached request brought the queue reference along. */
 		percpu_ref_get(&q->q_usage_counter);
@@ -517,19 +525,18 @@ static int blk_dmabuf_ops_start(struct blk_dmabuf_ops *ops,
 				struct gendisk *disk)
 {
 	struct blk_dmabuf_queue queue;
-	s32 ret;
+	int ret = 0;
 
 	if (!bpf_struct_ops_get(ops))
 		return -ENOENT;
 	if (ops->init) {
 		blk_dmabuf_queue_init(&queue, disk);
-		ret = ops->init(&queue);
-		if (ret) {
+		ret = blk_dmabuf_policy_errno(ops->init(&queue), disk,
+					      BLK_DMABUF_NOT_SELECTED);
+		if (ret)
 			bpf_struct_ops_put(ops);
-			return ret < 0 && ret >= -EHWPOISON ? ret : -EINVAL;
-		}
 	}
-	return 0;
+	return ret;
 }
 
 /*
@@ -645,6 +652,9 @@ void blk_dmabuf_policy_del_disk(struct gendisk *disk)
 {
 	struct blk_dmabuf_choice *choice;
 
+	/* Disks that have none do not wait for programs of those that have. */
+	if (!rcu_access_pointer(disk->queue->dmabuf_ops))
+		return;
 	guard(mutex)(&blk_dmabuf_ops_lock);
 	choice = blk_dmabuf_choice_find(disk);
 	if (choice)
@@ -785,7 +795,7 @@ static int blk_dmabuf_ops_update(void *kdata, void *old_kdata,
 				 struct bpf_link *link)
 {
 	struct blk_dmabuf_ops *ops = kdata, *old = old_kdata;
-	struct blk_dmabuf_choice *choice;
+	struct blk_dmabuf_choice *choice, *next;
 	struct blk_dmabuf_policy *policy;
 	int error = 0;
 
@@ -796,6 +806,8 @@ static int blk_dmabuf_ops_update(void *kdata, void *old_kdata,
 	/* The name is what selects it, so it stays. */
 	if (strcmp(ops->name, old->name))
 		return -EINVAL;
+	if (ops == old)
+		return 0;
 	ops->seq = ++blk_dmabuf_ops_seq;
 	list_for_each_entry(choice, &blk_dmabuf_choices, list) {
 		if (choice->policy != policy)
@@ -811,7 +823,11 @@ swap_back:
 	list_for_each_entry_continue_reverse(choice, &blk_dmabuf_choices, list)
 		if (choice->policy == policy &&
 		    blk_dmabuf_ops_swap(choice->disk, old))
-			blk_dmabuf_ops_swap(choice->disk, NULL);
+			choice->policy = NULL;
+	/* Where the old one does not start again there is none. */
+	list_for_each_entry_safe(choice, next, &blk_dmabuf_choices, list)
+		if (!choice->policy)
+			blk_dmabuf_choice_drop(choice);
 	return error;
 }
 

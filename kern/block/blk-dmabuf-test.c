@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KUnit tests for dma-buf registrations: the range index against a linear walk,
- * and the life of mappings against an exporter that counts.
+ * the life of mappings against an exporter that counts, and bios against limits
+ * and queues that no device at hand has.
  */
 #include <kunit/device.h>
 #include <kunit/test.h>
+#include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/dma-buf.h>
@@ -602,7 +604,235 @@ static struct kunit_suite life_suite = {
 	.test_cases	= life_cases,
 };
 
-kunit_test_suites(&index_suite, &life_suite);
+/*
+ * Bios: where they are split, and which queues take them.
+ */
+
+struct split_case {
+	const char	*name;
+	u64		offset;
+	unsigned int	len;
+	unsigned int	max_bytes;
+	unsigned short	max_segments;
+	unsigned long	virt_boundary;
+	blk_opf_t	opf;
+	int		result;
+	unsigned int	segs;
+};
+
+/* On three ranges: a page, half a page from a boundary on, a page. */
+static const struct split_case split_cases[] = {
+	{ "fits", 0, 8192, SZ_1M, 128, 0, 0, 0, 3 },
+	{ "gap ends it", 0, 8192, SZ_1M, 128, 4095, 0, 12, 2 },
+	{ "behind the gap", 6144, 2048, SZ_1M, 128, 4095, 0, 0, 1 },
+	{ "too many segments", 0, 8192, SZ_1M, 1, 0, 0, 8, 1 },
+	{ "too large", 0, 8192, 5120, 128, 0, 0, 10, 2 },
+	{ "largest", 0, 8192, 8192, 128, 0, 0, 0, 3 },
+	{ "no part may be ahead", 0, 8192, 4096, 128, 0, REQ_NOWAIT, -EAGAIN },
+	{ "atomic", 0, 8192, 4096, 128, 0, REQ_ATOMIC, -EINVAL },
+	{ "less than a block", 0, 8192, 256, 128, 0, 0, -EINVAL },
+	{ "address unaligned", 2, 4096, SZ_1M, 128, 0, 0, -EINVAL },
+};
+
+static void test_split(struct kunit *test)
+{
+	struct blk_dmabuf_io io = { .map = test_map(test, 3) };
+	struct iov_iter iter;
+	struct bio bio;
+	int i;
+
+	blk_dmabuf_map_add(io.map, 0x1000, 0x1000, true);
+	blk_dmabuf_map_add(io.map, 0x5000, 0x800, true);
+	blk_dmabuf_map_add(io.map, 0x9000, 0x1000, true);
+	for (i = 0; i < ARRAY_SIZE(split_cases); i++) {
+		const struct split_case *c = &split_cases[i];
+		const struct queue_limits lim = {
+			.dma_alignment		= 3,
+			.logical_block_size	= 512,
+			.max_segments		= c->max_segments,
+			.max_segment_size	= UINT_MAX,
+			.seg_boundary_mask	= ULONG_MAX,
+			.virt_boundary_mask	= c->virt_boundary,
+		};
+		unsigned int segs = 0;
+
+		bio_init(&bio, NULL, NULL, 0, REQ_OP_READ | c->opf);
+		iov_iter_dmabuf(&iter, ITER_DEST, &io, c->offset, c->len);
+		bio_dmabuf_set(&bio, &iter);
+		KUNIT_EXPECT_EQ_MSG(test, c->result,
+				    bio_dmabuf_split_at(&bio, &lim, &segs,
+							c->max_bytes), "%s",
+				    c->name);
+		KUNIT_EXPECT_EQ_MSG(test, c->segs, segs, "%s", c->name);
+	}
+	blk_dmabuf_map_free(io.map);
+}
+
+static void test_stacking_takes_the_least(struct kunit *test)
+{
+	struct queue_limits top, can = {
+		.logical_block_size	= 512,
+		.physical_block_size	= 512,
+		.io_min			= 512,
+		.max_dmabuf_sectors	= 8,
+	};
+	struct queue_limits cannot = can;
+
+	cannot.max_dmabuf_sectors = 0;
+	blk_set_stacking_limits(&top);
+	blk_stack_limits(&top, &can, 0);
+	KUNIT_EXPECT_EQ(test, 0, top.max_dmabuf_sectors);
+	top.max_dmabuf_sectors = 64;
+	blk_stack_limits(&top, &can, 0);
+	KUNIT_EXPECT_EQ(test, 8, top.max_dmabuf_sectors);
+	blk_stack_limits(&top, &cannot, 0);
+	KUNIT_EXPECT_EQ(test, 0, top.max_dmabuf_sectors);
+}
+
+/* A disk whose driver takes premapped requests and does nothing with them. */
+struct test_mq {
+	struct blk_mq_tag_set	set;
+	struct gendisk		*disk;
+	int			requests;
+};
+
+static blk_status_t mq_queue_rq(struct blk_mq_hw_ctx *hctx,
+				const struct blk_mq_queue_data *bd)
+{
+	struct test_mq *mq = hctx->queue->tag_set->driver_data;
+
+	mq->requests++;
+	blk_mq_start_request(bd->rq);
+	blk_mq_end_request(bd->rq, BLK_STS_OK);
+	return BLK_STS_OK;
+}
+
+static struct device *mq_dma_dev(struct blk_mq_tag_set *set)
+{
+	return NULL;
+}
+
+static const struct blk_mq_ops mq_ops = {
+	.queue_rq	= mq_queue_rq,
+	.dma_dev	= mq_dma_dev,
+};
+
+static const struct block_device_operations mq_disk_ops = {
+	.owner		= THIS_MODULE,
+};
+
+static void mq_up(struct kunit *test, struct test_mq *mq, const char *name,
+		  unsigned int max_dmabuf_sectors)
+{
+	struct queue_limits lim = { .max_dmabuf_sectors = max_dmabuf_sectors };
+
+	mq->set = (struct blk_mq_tag_set) {
+		.ops		= &mq_ops,
+		.nr_hw_queues	= 1,
+		.queue_depth	= 1,
+		.numa_node	= NUMA_NO_NODE,
+		.flags		= BLK_MQ_F_BLOCKING,
+		.driver_data	= mq,
+	};
+	KUNIT_ASSERT_EQ(test, 0, blk_mq_alloc_tag_set(&mq->set));
+	mq->disk = blk_mq_alloc_disk(&mq->set, &lim, NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mq->disk);
+	mq->disk->fops = &mq_disk_ops;
+	mq->disk->flags |= GENHD_FL_NO_PART;
+	strscpy(mq->disk->disk_name, name);
+	set_capacity(mq->disk, 1024);
+	KUNIT_ASSERT_EQ(test, 0, add_disk(mq->disk));
+}
+
+static void mq_down(struct test_mq *mq)
+{
+	del_gendisk(mq->disk);
+	put_disk(mq->disk);
+	blk_mq_free_tag_set(&mq->set);
+}
+
+/* An I/O on a mapping of @reg, sent to @disk. */
+static int submit_to(struct blk_dmabuf *reg, struct gendisk *disk)
+{
+	struct blk_dmabuf_chan chan = { .disk = reg->disk };
+	struct blk_dmabuf_io io = { .chan = &chan };
+	struct iov_iter iter;
+	struct bio bio;
+	int error;
+
+	io.map = blk_dmabuf_get_map(reg);
+	bio_init(&bio, disk->part0, NULL, 0, REQ_OP_READ);
+	iov_iter_dmabuf(&iter, ITER_DEST, &io, 0, PAGE_SIZE);
+	bio_dmabuf_set(&bio, &iter);
+	static_branch_inc(&blk_dmabuf_used);
+	error = submit_bio_wait(&bio);
+	static_branch_dec(&blk_dmabuf_used);
+	percpu_ref_put(&io.map->ref);
+	return error;
+}
+
+static u64 refused(enum blk_dmabuf_reason reason)
+{
+	return atomic64_read(&blk_dmabuf_refused[reason]);
+}
+
+enum { OWN, OTHER, CANNOT, NR_MQ };
+
+static void test_only_its_own_disk_gets_a_bio(struct kunit *test)
+{
+	struct blk_dmabuf_attach args = {};
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg;
+	struct test_mq *mq;
+	u64 before;
+	int i;
+
+	mq = kunit_kcalloc(test, NR_MQ, sizeof(*mq), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mq);
+	mq_up(test, &mq[OWN], "dmabuf-own", 64);
+	mq_up(test, &mq[OTHER], "dmabuf-other", 64);
+	mq_up(test, &mq[CANNOT], "dmabuf-cannot", 0);
+	reg = blk_dmabuf_attach(mq[OWN].disk, ctx->dev, ctx->dmabuf, &args);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, reg);
+	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+
+	KUNIT_EXPECT_EQ(test, 0, submit_to(reg, mq[OWN].disk));
+	KUNIT_EXPECT_EQ(test, 1, mq[OWN].requests);
+
+	before = refused(BLK_DMABUF_WRONG_DEVICE);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, submit_to(reg, mq[OTHER].disk));
+	KUNIT_EXPECT_EQ(test, before + 1, refused(BLK_DMABUF_WRONG_DEVICE));
+	KUNIT_EXPECT_EQ(test, 0, mq[OTHER].requests);
+
+	before = refused(BLK_DMABUF_NO_DRIVER);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, submit_to(reg, mq[CANNOT].disk));
+	KUNIT_EXPECT_EQ(test, before + 1, refused(BLK_DMABUF_NO_DRIVER));
+	KUNIT_EXPECT_EQ(test, 0, mq[CANNOT].requests);
+
+	/* This one has no queue to ask: its driver gets bios. */
+	set_capacity(ctx->disk, 1024);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, submit_to(reg, ctx->disk));
+
+	blk_dmabuf_release(reg);
+	for (i = 0; i < NR_MQ; i++)
+		mq_down(&mq[i]);
+}
+
+static struct kunit_case bio_cases[] = {
+	KUNIT_CASE(test_split),
+	KUNIT_CASE(test_stacking_takes_the_least),
+	KUNIT_CASE(test_only_its_own_disk_gets_a_bio),
+	{}
+};
+
+static struct kunit_suite bio_suite = {
+	.name		= "blk-dmabuf-bio",
+	.init		= life_init,
+	.exit		= life_exit,
+	.test_cases	= bio_cases,
+};
+
+kunit_test_suites(&index_suite, &life_suite, &bio_suite);
 
 MODULE_DESCRIPTION("KUnit tests for block I/O on dma-bufs");
 MODULE_LICENSE("GPL");

@@ -72,19 +72,21 @@ late_initcall(blk_dmabuf_teach_lockdep);
 
 /**
  * blk_dmabuf_refuse - the one way to say no
- * @reg: registration it is about, or NULL
+ * @disk: disk it is about, or NULL
+ * @reg: registration on it, or NULL
  * @reason: why
  * @error: what the caller gets to see
  *
  * Return: @error
  */
-int blk_dmabuf_refuse(struct blk_dmabuf *reg, enum blk_dmabuf_reason reason,
-		      int error)
+int blk_dmabuf_refuse(struct gendisk *disk, struct blk_dmabuf *reg,
+		      enum blk_dmabuf_reason reason, int error)
 {
 	atomic64_inc(&blk_dmabuf_refused[reason]);
 	if (reg)
 		this_cpu_inc(reg->stats->errors);
-	trace_blk_dmabuf_refuse(reg ? reg->id : 0, reason, error);
+	trace_blk_dmabuf_refuse(disk ? disk_devt(disk) : 0, reg ? reg->id : 0,
+				reason, error);
 	return error;
 }
 
@@ -342,7 +344,7 @@ unmap:
 	dma_buf_unmap_attachment(reg->attach, sgt, reg->dir);
 refuse:
 	reg->reason = reason;
-	return blk_dmabuf_refuse(reg, reason, error);
+	return blk_dmabuf_refuse(reg->disk, reg, reason, error);
 }
 
 static void blk_dmabuf_unmap_locked(struct blk_dmabuf *reg, bool revoked)
@@ -406,7 +408,8 @@ int blk_dmabuf_map(struct blk_dmabuf *reg)
 
 	guard(mutex)(&reg->lock);
 	if (reg->dead)
-		return blk_dmabuf_refuse(reg, BLK_DMABUF_IS_DEAD, -ENODEV);
+		return blk_dmabuf_refuse(reg->disk, reg, BLK_DMABUF_IS_DEAD,
+					 -ENODEV);
 	dma_resv_lock(reg->dmabuf->resv, NULL);
 	error = blk_dmabuf_map_locked(reg);
 	dma_resv_unlock(reg->dmabuf->resv);
@@ -914,7 +917,8 @@ bool bio_dmabuf_enter(struct bio *bio, struct request **cached)
 	    bio_op(bio) != REQ_OP_WRITE)
 		reason = BLK_DMABUF_NO_DRIVER;
 	if (unlikely(reason != BLK_DMABUF_OK)) {
-		blk_dmabuf_refuse(reg, reason, -EOPNOTSUPP);
+		bio->bi_dmabuf->refused = true;
+		blk_dmabuf_refuse(disk, reg, reason, -EOPNOTSUPP);
 		bio_endio_status(bio, BLK_STS_NOTSUPP);
 		return false;
 	}

@@ -83,7 +83,7 @@ struct blk_dmabuf_stats {
  * @users: owners in BPF; when the last one goes the registration dies
  * @ref: memory references: the owners' common one, one per bound slot
  * @id: name for humans and BPF, key in the registry
- * @lock: serialises attach, map, unmap and death; taken before the resv lock
+ * @lock: serialises map, unmap and death; taken before the resv lock
  * @dead: set once, under @lock and the resv lock
  * @disk: the disk, a reference to it is held
  * @dma_dev: device that does the DMA, a reference to it is held
@@ -169,6 +169,7 @@ struct blk_dmabuf_chan {
  * @pieces: what it is a piece of, or NULL if it is the whole command
  * @placed_by: ->seq of the policy whose complete() is due, or 0
  * @placed: place() has said where it goes
+ * @refused: it was refused on its way, and has been counted
  * @hctx: hardware queue that the policy chose for the current request, or -1
  * @iocb: the file's view of it
  */
@@ -180,6 +181,7 @@ struct blk_dmabuf_io {
 	struct blk_dmabuf_pieces	*pieces;
 	u64				placed_by;
 	bool				placed;
+	bool				refused;
 	s32				hctx;
 	struct kiocb			iocb;
 };
@@ -215,8 +217,8 @@ void blk_dmabuf_put(struct blk_dmabuf *reg);
 u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg);
 void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info);
 enum blk_dmabuf_reason blk_dmabuf_check_disk(struct gendisk *disk);
-int blk_dmabuf_refuse(struct blk_dmabuf *reg, enum blk_dmabuf_reason reason,
-		      int error);
+int blk_dmabuf_refuse(struct gendisk *disk, struct blk_dmabuf *reg,
+		      enum blk_dmabuf_reason reason, int error);
 struct blk_dmabuf_map *blk_dmabuf_get_map(struct blk_dmabuf *reg);
 
 /* Channels. */

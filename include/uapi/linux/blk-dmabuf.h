@@ -53,7 +53,6 @@ enum blk_dmabuf_state {
  * @BLK_DMABUF_MAP_FAILED: the exporter refused to map
  * @BLK_DMABUF_LAYOUT: the mapping's ranges do not suit the device (PRP needs
  *	inner ranges in multiples of the controller page size)
- * @BLK_DMABUF_WOULD_BLOCK: not mapped and the caller must not sleep
  * @BLK_DMABUF_IS_DEAD: the registration is dead
  * @BLK_DMABUF_NO_SLOT: nothing is bound to the slot
  * @BLK_DMABUF_RANGE: offset and length leave the buffer
@@ -64,16 +63,20 @@ enum blk_dmabuf_state {
  * @BLK_DMABUF_NO_DMABUF: the file descriptor is no dma-buf
  * @BLK_DMABUF_NOT_REGISTERED: the dma-buf is not registered on this device
  * @BLK_DMABUF_NOT_ADMITTED: the policy refused the channel this registration
+ * @BLK_DMABUF_NOT_SELECTED: the policy refused the device
  * @BLK_DMABUF_POLICY_REFUSED: the policy refused the I/O
  * @BLK_DMABUF_POLICY_ERROR: the policy returned what is no errno
  * @BLK_DMABUF_POLICY_LENGTH: the policy placed nothing, too much, or no whole
  *	number of blocks
  * @BLK_DMABUF_POLICY_SLOT: the policy chose a slot that is not bound
- * @BLK_DMABUF_POLICY_RANGE: the policy chose an offset outside the buffer, or
- *	one unaligned for the device
+ * @BLK_DMABUF_POLICY_RANGE: the policy chose an offset outside the buffer
+ * @BLK_DMABUF_POLICY_UNALIGNED: the policy chose an offset unaligned for the
+ *	device
  * @BLK_DMABUF_POLICY_ACCESS: the policy chose a buffer that does not permit
  *	the direction
- * @BLK_DMABUF_POLICY_HCTX: the policy chose what is no hctx for this request
+ * @BLK_DMABUF_POLICY_HCTX: the policy chose what is no hctx of the device
+ * @BLK_DMABUF_POLICY_HCTX_TYPE: the policy chose an hctx of another type than
+ *	the request's (nvme's write_queues and poll_queues)
  */
 enum blk_dmabuf_reason {
 	BLK_DMABUF_OK			= 0,
@@ -86,24 +89,26 @@ enum blk_dmabuf_reason {
 	BLK_DMABUF_ATTACH_FAILED	= 7,
 	BLK_DMABUF_MAP_FAILED		= 8,
 	BLK_DMABUF_LAYOUT		= 9,
-	BLK_DMABUF_WOULD_BLOCK		= 10,
-	BLK_DMABUF_IS_DEAD		= 11,
-	BLK_DMABUF_NO_SLOT		= 12,
-	BLK_DMABUF_RANGE		= 13,
-	BLK_DMABUF_UNALIGNED		= 14,
-	BLK_DMABUF_ACCESS		= 15,
-	BLK_DMABUF_WRONG_DEVICE		= 16,
-	BLK_DMABUF_IO_ERROR		= 17,
-	BLK_DMABUF_NO_DMABUF		= 18,
+	BLK_DMABUF_IS_DEAD		= 10,
+	BLK_DMABUF_NO_SLOT		= 11,
+	BLK_DMABUF_RANGE		= 12,
+	BLK_DMABUF_UNALIGNED		= 13,
+	BLK_DMABUF_ACCESS		= 14,
+	BLK_DMABUF_WRONG_DEVICE		= 15,
+	BLK_DMABUF_IO_ERROR		= 16,
+	BLK_DMABUF_NO_DMABUF		= 17,
+	BLK_DMABUF_NOT_REGISTERED	= 18,
 	BLK_DMABUF_NOT_ADMITTED		= 19,
-	BLK_DMABUF_POLICY_REFUSED	= 20,
-	BLK_DMABUF_POLICY_ERROR		= 21,
-	BLK_DMABUF_POLICY_LENGTH	= 22,
-	BLK_DMABUF_POLICY_SLOT		= 23,
-	BLK_DMABUF_POLICY_RANGE		= 24,
-	BLK_DMABUF_POLICY_ACCESS	= 25,
-	BLK_DMABUF_POLICY_HCTX		= 26,
-	BLK_DMABUF_NOT_REGISTERED	= 27,
+	BLK_DMABUF_NOT_SELECTED		= 20,
+	BLK_DMABUF_POLICY_REFUSED	= 21,
+	BLK_DMABUF_POLICY_ERROR		= 22,
+	BLK_DMABUF_POLICY_LENGTH	= 23,
+	BLK_DMABUF_POLICY_SLOT		= 24,
+	BLK_DMABUF_POLICY_RANGE		= 25,
+	BLK_DMABUF_POLICY_UNALIGNED	= 26,
+	BLK_DMABUF_POLICY_ACCESS	= 27,
+	BLK_DMABUF_POLICY_HCTX		= 28,
+	BLK_DMABUF_POLICY_HCTX_TYPE	= 29,
 	BLK_DMABUF_NR_REASONS
 };
 

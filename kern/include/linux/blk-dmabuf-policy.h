@@ -70,7 +70,8 @@ struct blk_dmabuf_grant {
  * @submit_ns: when it was submitted, CLOCK_MONOTONIC
  * @latency_ns: in complete() the time since
  * @result: in complete() bytes done or -errno
- * @cpu: CPU of the submitter
+ * @cpu: CPU it was submitted on: the application's, or that of the io_uring
+ *	worker that goes on with what had to wait
  * @node: NUMA node of that CPU
  * @hctx: in complete() hardware queue of its last request, or -1
  * @write: buffer to device
@@ -104,7 +105,10 @@ struct blk_dmabuf_desc {
  * be selected for many disks.  Every member but @name is optional, and a member
  * that is missing means the behaviour without a policy.
  *
- * Updating the link swaps the policy on all its disks without stopping I/O.
+ * Updating the link swaps the policy on all its disks without stopping I/O: for
+ * each disk the new init(), then the old exit(), so what the two share must not
+ * be torn down by the second.  If an init() refuses, all go back to the old one,
+ * and a disk that the old one does not start on again has none.
  * Unregistering it selects none.  Either way I/O in flight finishes, exit() is
  * called when no program of the policy runs for that disk any more, and none
  * runs afterwards.
@@ -113,7 +117,7 @@ struct blk_dmabuf_ops {
 	/**
 	 * @init: selected for a disk.  May sleep if the program is sleepable.
 	 *
-	 * Return: 0, or -errno and it is not selected
+	 * Return: 0, or -errno, which is counted, and it is not selected
 	 */
 	s32 (*init)(struct blk_dmabuf_queue *queue);
 

@@ -10,36 +10,52 @@
 #include <linux/tracepoint.h>
 #include <uapi/linux/blk-dmabuf.h>
 
+#define BLK_DMABUF_REASONS						\
+	EM(BLK_DMABUF_OK, "ok")						\
+	EM(BLK_DMABUF_NO_DEVICE, "no-device")				\
+	EM(BLK_DMABUF_NO_DRIVER, "no-driver")				\
+	EM(BLK_DMABUF_INTEGRITY, "integrity")				\
+	EM(BLK_DMABUF_ZONED, "zoned")					\
+	EM(BLK_DMABUF_CRYPTO, "crypto")					\
+	EM(BLK_DMABUF_DUPLICATE, "duplicate")				\
+	EM(BLK_DMABUF_ATTACH_FAILED, "attach-failed")			\
+	EM(BLK_DMABUF_MAP_FAILED, "map-failed")				\
+	EM(BLK_DMABUF_LAYOUT, "layout")					\
+	EM(BLK_DMABUF_IS_DEAD, "dead")					\
+	EM(BLK_DMABUF_NO_SLOT, "no-slot")				\
+	EM(BLK_DMABUF_RANGE, "range")					\
+	EM(BLK_DMABUF_UNALIGNED, "unaligned")				\
+	EM(BLK_DMABUF_ACCESS, "access")					\
+	EM(BLK_DMABUF_WRONG_DEVICE, "wrong-device")			\
+	EM(BLK_DMABUF_IO_ERROR, "io-error")				\
+	EM(BLK_DMABUF_NO_DMABUF, "no-dmabuf")				\
+	EM(BLK_DMABUF_NOT_REGISTERED, "not-registered")			\
+	EM(BLK_DMABUF_NOT_ADMITTED, "not-admitted")			\
+	EM(BLK_DMABUF_NOT_SELECTED, "not-selected")			\
+	EM(BLK_DMABUF_POLICY_REFUSED, "policy-refused")			\
+	EM(BLK_DMABUF_POLICY_ERROR, "policy-error")			\
+	EM(BLK_DMABUF_POLICY_LENGTH, "policy-length")			\
+	EM(BLK_DMABUF_POLICY_SLOT, "policy-slot")			\
+	EM(BLK_DMABUF_POLICY_RANGE, "policy-range")			\
+	EM(BLK_DMABUF_POLICY_UNALIGNED, "policy-unaligned")		\
+	EM(BLK_DMABUF_POLICY_ACCESS, "policy-access")			\
+	EM(BLK_DMABUF_POLICY_HCTX, "policy-hctx")			\
+	EMe(BLK_DMABUF_POLICY_HCTX_TYPE, "policy-hctx-type")
+
+/* For user space, which does not know the values. */
+#undef EM
+#undef EMe
+#define EM(reason, word)	TRACE_DEFINE_ENUM(reason);
+#define EMe(reason, word)	TRACE_DEFINE_ENUM(reason);
+BLK_DMABUF_REASONS
+
+#undef EM
+#undef EMe
+#define EM(reason, word)	{ reason, word },
+#define EMe(reason, word)	{ reason, word }
+
 #define blk_dmabuf_show_reason(reason)					\
-	__print_symbolic(reason,					\
-		{ BLK_DMABUF_OK,		"ok" },			\
-		{ BLK_DMABUF_NO_DEVICE,		"no-device" },		\
-		{ BLK_DMABUF_NO_DRIVER,		"no-driver" },		\
-		{ BLK_DMABUF_INTEGRITY,		"integrity" },		\
-		{ BLK_DMABUF_ZONED,		"zoned" },		\
-		{ BLK_DMABUF_CRYPTO,		"crypto" },		\
-		{ BLK_DMABUF_DUPLICATE,		"duplicate" },		\
-		{ BLK_DMABUF_ATTACH_FAILED,	"attach-failed" },	\
-		{ BLK_DMABUF_MAP_FAILED,	"map-failed" },		\
-		{ BLK_DMABUF_LAYOUT,		"layout" },		\
-		{ BLK_DMABUF_WOULD_BLOCK,	"would-block" },	\
-		{ BLK_DMABUF_IS_DEAD,		"dead" },		\
-		{ BLK_DMABUF_NO_SLOT,		"no-slot" },		\
-		{ BLK_DMABUF_RANGE,		"range" },		\
-		{ BLK_DMABUF_UNALIGNED,		"unaligned" },		\
-		{ BLK_DMABUF_ACCESS,		"access" },		\
-		{ BLK_DMABUF_WRONG_DEVICE,	"wrong-device" },	\
-		{ BLK_DMABUF_IO_ERROR,		"io-error" },		\
-		{ BLK_DMABUF_NO_DMABUF,		"no-dmabuf" },		\
-		{ BLK_DMABUF_NOT_ADMITTED,	"not-admitted" },	\
-		{ BLK_DMABUF_POLICY_REFUSED,	"policy-refused" },	\
-		{ BLK_DMABUF_POLICY_ERROR,	"policy-error" },	\
-		{ BLK_DMABUF_POLICY_LENGTH,	"policy-length" },	\
-		{ BLK_DMABUF_POLICY_SLOT,	"policy-slot" },	\
-		{ BLK_DMABUF_POLICY_RANGE,	"policy-range" },	\
-		{ BLK_DMABUF_POLICY_ACCESS,	"policy-access" },	\
-		{ BLK_DMABUF_POLICY_HCTX,	"policy-hctx" },	\
-		{ BLK_DMABUF_NOT_REGISTERED,	"not-registered" })
+	__print_symbolic(reason, BLK_DMABUF_REASONS)
 
 /* A dma-buf was attached to a disk. */
 TRACE_EVENT(blk_dmabuf_attach,
@@ -102,21 +118,27 @@ TRACE_EVENT(blk_dmabuf_invalidate,
 		  __entry->revoked)
 );
 
-/* Something was refused before it became an I/O; @id 0: no registration. */
+/*
+ * Something was refused before it became an I/O; @dev 0, @id 0: it did not get
+ * as far as a disk, a registration.
+ */
 TRACE_EVENT(blk_dmabuf_refuse,
-	TP_PROTO(u32 id, int reason, int error),
-	TP_ARGS(id, reason, error),
+	TP_PROTO(u32 dev, u32 id, int reason, int error),
+	TP_ARGS(dev, id, reason, error),
 	TP_STRUCT__entry(
+		__field(u32, dev)
 		__field(u32, id)
 		__field(int, reason)
 		__field(int, error)
 	),
 	TP_fast_assign(
+		__entry->dev = dev;
 		__entry->id = id;
 		__entry->reason = reason;
 		__entry->error = error;
 	),
-	TP_printk("id=%u reason=%s error=%d", __entry->id,
+	TP_printk("dev=%u:%u id=%u reason=%s error=%d", MAJOR(__entry->dev),
+		  MINOR(__entry->dev), __entry->id,
 		  blk_dmabuf_show_reason(__entry->reason), __entry->error)
 );
 
