@@ -46,7 +46,8 @@ test: deps ## all tests (SUITES="a b" for some); TAP in build/tap
 
 # What allocates, maps, waits and goes away is worth the slow kernel.
 DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
-	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime)
+	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime \
+	policy-life policy-queues policy-revoked)
 
 .PHONY: test-debug
 test-debug: deps ## suites on a kernel with KASAN, lockdep and the like
@@ -172,11 +173,23 @@ TEST_SKEL := $(TEST_BPF:%.bpf.c=$(B)/%.skel.h)
 BPF_CFLAGS := -target bpf -D__TARGET_ARCH_x86 -g -O2 -Wall -Wextra -Werror \
 	-Iinclude/uapi -I$(B) -Ibpf -I$(LIBBPF_INCLUDE)
 
-# Policies, and the programs of tests in selftests/bpf.
+# Policies, the programs of tests in selftests/bpf, and blkdmabufctl's own.
 $(B)/%.bpf.o: %.bpf.c $(B)/vmlinux.h $(LIBBPF) Makefile
 	$(call msg,BPF,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF $@.d -c $< -o $@
+
+# The policy that CONTRIBUTING.md shows, made the way it says there.
+MINE := $(B)/selftests/mine
+
+$(MINE).bpf.c: bpf/minimal.bpf.c CONTRIBUTING.md
+	$(Q)mkdir -p $(@D)
+	$(Q)sed '/^SEC(".struct_ops.link")/,$$d' bpf/minimal.bpf.c > $@
+	$(Q)sed -n '/^```c$$/,/^```$$/{//!p}' CONTRIBUTING.md >> $@
+
+$(MINE).bpf.o: $(MINE).bpf.c $(B)/vmlinux.h $(LIBBPF)
+	$(call msg,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 # .skel.h: the object is part of the program, named after the policy.
 $(B)/%.skel.h: $(B)/%.bpf.o
@@ -190,6 +203,7 @@ bpf: $(BPF_OBJ) $(BPF_SKEL) ## the policies
 
 LIB_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/libblkdmabuf*.c))
 CTL_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/blkdmabufctl*.c))
+CTL_SKEL := $(patsubst %.bpf.c,$(B)/%.skel.h,$(wildcard user/*.bpf.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard user/example*.c))
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard selftests/*.c))
 
@@ -202,10 +216,12 @@ CTL     := $(B)/user/blkdmabufctl
 CFLAGS  ?= -O2 -g
 OUR_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE \
 	-DBLKDMABUF_VERSION='"$(VERSION)"' -pthread \
-	-Iinclude/uapi -Iuser -I$(B) -I$(B)/bpf -isystem $(LIBBPF_INCLUDE)
+	-Iinclude/uapi -Iuser -I$(B) -I$(B)/bpf -I$(B)/user -isystem $(LIBBPF_INCLUDE) \
+	-isystem $(B)/linux/tools/include/uapi
 LIBS    := $(LIBBPF) -luring -lelf -lz -pthread
 
-$(B)/user/%.o: user/%.c Makefile | $(BPF_SKEL) $(LIBBPF)
+# By name: as a pattern it would be tried on user/*.bpf.c, and win.
+$(LIB_OBJ) $(CTL_OBJ): $(B)/%.o: %.c Makefile | $(BPF_SKEL) $(CTL_SKEL) $(LIBBPF)
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
@@ -245,7 +261,7 @@ USER_ALL := $(if $(LIB_OBJ),$(LIB_A) $(if $(wildcard $(LIB_MAP)),$(LIB_SO)) \
 user: bpf $(USER_ALL) ## library, blkdmabufctl, examples, policies
 
 .PHONY: selftests
-selftests: $(TESTS) $(TEST_OBJ) ## the test programs
+selftests: $(TESTS) $(TEST_OBJ) $(MINE).bpf.o ## the test programs
 
 -include $(wildcard $(addprefix $(B)/,bpf/*.d user/*.d selftests/*.d \
 	selftests/bpf/*.d))

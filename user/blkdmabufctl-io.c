@@ -349,15 +349,26 @@ static int register_for(struct job *j, struct end *end)
 	return EXIT_OK;
 }
 
+/* Memory of our own is registered where we did that, and nowhere else. */
+static bool may_be_registered(const struct job *j, const struct end *end)
+{
+	const struct end *src = &j->x.src;
+
+	return given(j->o, OPT_ID) || given(j->o, OPT_FD) ||
+	       (end != src && src->id && src->dev.disk == end->dev.disk);
+}
+
 /* Showing the dma-buf is enough where it is registered: needs no privilege. */
 static int attach(struct job *j, struct end *end)
 {
-	int slot, ret;
+	int slot = -ENOENT, ret;
 
 	if (end->kind != END_DEVICE)
 		return EXIT_OK;
-	slot = blkdmabuf_bind(end->chan, j->x.dmabuf, BLK_DMABUF_SLOT_ANY,
-			      NULL);
+	/* Asking in vain would count as a refusal. */
+	if (may_be_registered(j, end))
+		slot = blkdmabuf_bind(end->chan, j->x.dmabuf,
+				      BLK_DMABUF_SLOT_ANY, NULL);
 	if (slot == -ENOENT) {
 		ret = register_for(j, end);
 		if (ret)

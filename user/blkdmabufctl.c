@@ -18,8 +18,12 @@
 #include "blkdmabufctl.h"
 
 /* How to complete an argument; what is K_FILE the shell does by itself. */
-enum kind { K_NONE, K_FILE, K_DEV, K_DEV_OR_FILE, K_ID, K_ID_OR_ALL, K_HEAP };
+enum kind {
+	K_NONE, K_FILE, K_DEV, K_DEV_OR_FILE, K_ID, K_ID_OR_ALL, K_HEAP,
+	K_POLICY, K_POLICY_FILE,
+};
 
+/* A name of two words is a command of a group: "policy load". */
 struct command {
 	const char	*name;
 	const char	*args;
@@ -27,59 +31,100 @@ struct command {
 	int		(*run)(const struct options *o);
 	unsigned char	min_args;
 	unsigned char	max_args;
-	enum kind	kind;
+	enum kind	kinds[2];	/* of each argument */
 };
 
 /* The order of the commands in commands[]; bits of struct option.commands. */
 enum command_id {
 	CMD_CHECK, CMD_REGISTER, CMD_UNREGISTER, CMD_MAP, CMD_UNMAP, CMD_LIST,
 	CMD_SHOW, CMD_READ, CMD_WRITE, CMD_COPY,
+	CMD_POLICY_LOAD, CMD_POLICY_ATTACH, CMD_POLICY_SWAP, CMD_POLICY_DETACH,
+	CMD_POLICY_UNLOAD, CMD_POLICY_LIST, CMD_POLICY_SHOW,
+	CMD_STAT, CMD_TOP,
 };
 
 static const struct command commands[] = {
 	[CMD_CHECK] = {
 		"check", "[DEV]", "say whether kernel and device can do it",
-		cmd_check, 0, 1, K_DEV
+		cmd_check, 0, 1, { K_DEV }
 	},
 	[CMD_REGISTER] = {
 		"register", "DEV", "register a dma-buf on a disk",
-		cmd_register, 1, 1, K_DEV
+		cmd_register, 1, 1, { K_DEV }
 	},
 	[CMD_UNREGISTER] = {
 		"unregister", "ID|all", "end a registration, or all pinned",
-		cmd_unregister, 1, 1, K_ID_OR_ALL
+		cmd_unregister, 1, 1, { K_ID_OR_ALL }
 	},
 	[CMD_MAP] = {
 		"map", "ID", "make the DMA mapping now",
-		cmd_map, 1, 1, K_ID
+		cmd_map, 1, 1, { K_ID }
 	},
 	[CMD_UNMAP] = {
 		"unmap", "ID", "drop the DMA mapping until the next I/O",
-		cmd_unmap, 1, 1, K_ID
+		cmd_unmap, 1, 1, { K_ID }
 	},
 	[CMD_LIST] = {
 		"list", "[DEV]", "list all registrations, or those of a disk",
-		cmd_list, 0, 1, K_DEV
+		cmd_list, 0, 1, { K_DEV }
 	},
 	[CMD_SHOW] = {
 		"show", "ID", "show all about one registration",
-		cmd_show, 1, 1, K_ID
+		cmd_show, 1, 1, { K_ID }
 	},
 	[CMD_READ] = {
 		"read", "DEV", "read a device into a file or a dma-buf",
-		cmd_read, 1, 1, K_DEV
+		cmd_read, 1, 1, { K_DEV }
 	},
 	[CMD_WRITE] = {
 		"write", "DEV", "write a file or a dma-buf to a device",
-		cmd_write, 1, 1, K_DEV
+		cmd_write, 1, 1, { K_DEV }
 	},
 	[CMD_COPY] = {
 		"copy", "SRC DST", "copy between devices, or device and file",
-		cmd_copy, 2, 2, K_DEV_OR_FILE
+		cmd_copy, 2, 2, { K_DEV_OR_FILE, K_DEV_OR_FILE }
+	},
+	[CMD_POLICY_LOAD] = {
+		"policy load", "POLICY", "load a policy and keep it pinned",
+		cmd_policy_load, 1, 1, { K_POLICY_FILE }
+	},
+	[CMD_POLICY_ATTACH] = {
+		"policy attach", "NAME DEV", "select a policy for a disk",
+		cmd_policy_attach, 2, 2, { K_POLICY, K_DEV }
+	},
+	[CMD_POLICY_SWAP] = {
+		"policy swap", "NAME POLICY",
+		"replace a policy on all its disks under load",
+		cmd_policy_swap, 2, 2, { K_POLICY, K_POLICY_FILE }
+	},
+	[CMD_POLICY_DETACH] = {
+		"policy detach", "DEV", "select none for a disk",
+		cmd_policy_detach, 1, 1, { K_DEV }
+	},
+	[CMD_POLICY_UNLOAD] = {
+		"policy unload", "NAME", "end a policy, on all its disks",
+		cmd_policy_unload, 1, 1, { K_POLICY }
+	},
+	[CMD_POLICY_LIST] = {
+		"policy list", "", "list policies and who uses them",
+		cmd_policy_list, 0, 0, { K_NONE }
+	},
+	[CMD_POLICY_SHOW] = {
+		"policy show", "NAME",
+		"show a policy's members, knobs, counters and maps",
+		cmd_policy_show, 1, 1, { K_POLICY }
+	},
+	[CMD_STAT] = {
+		"stat", "[DEV]", "watch I/O for a while and add it up",
+		cmd_stat, 0, 1, { K_DEV }
+	},
+	[CMD_TOP] = {
+		"top", "[DEV]", "the same, live on the whole terminal",
+		cmd_top, 0, 1, { K_DEV }
 	},
 };
 
-enum option_type { T_FLAG, T_STRING, T_SIZE, T_U32 };
+enum option_type { T_FLAG, T_STRING, T_LIST, T_SIZE, T_U32 };
 
 struct option {
 	const char	*name;
@@ -95,6 +140,8 @@ struct option {
 #define C(name)		(1U << CMD_##name)
 #define EVERY		((1U << ARRAY_SIZE(commands)) - 1)
 #define MOVING		(C(READ) | C(WRITE) | C(COPY))
+#define LOADING		(C(POLICY_LOAD) | C(POLICY_SWAP))
+#define WATCHING	(C(STAT) | C(TOP))
 #define FIELD(name)	offsetof(struct options, name)
 
 static const struct option options[] = {
@@ -191,6 +238,26 @@ static const struct option options[] = {
 		"force", 0, T_FLAG, NULL, K_NONE, C(WRITE) | C(COPY),
 		FIELD(force), "write to a device that is mounted or held"
 	},
+	[OPT_SET] = {
+		"set", 's', T_LIST, "KNOB=VALUE", K_NONE, LOADING, FIELD(set),
+		"set a knob of the policy; may be repeated"
+	},
+	[OPT_AS] = {
+		"as", 0, T_STRING, "NAME", K_NONE, C(POLICY_LOAD), FIELD(as),
+		"register it under another name than its own"
+	},
+	[OPT_KEEP_MAPS] = {
+		"keep-maps", 0, T_FLAG, NULL, K_NONE, C(POLICY_SWAP),
+		FIELD(keep_maps), "go on with the maps that are there"
+	},
+	[OPT_INTERVAL] = {
+		"interval", 0, T_U32, "SECONDS", K_NONE, WATCHING,
+		FIELD(interval), "add up over that long, 1 unless given"
+	},
+	[OPT_COUNT] = {
+		"count", 0, T_U32, "N", K_NONE, WATCHING, FIELD(count),
+		"stop after so many intervals"
+	},
 };
 
 _Static_assert(ARRAY_SIZE(options) == NR_OPTIONS, "an option has no row");
@@ -206,6 +273,25 @@ static const struct command *command_find(const char *name)
 		if (!strcmp(commands[i].name, name))
 			return &commands[i];
 	return NULL;
+}
+
+/* Is @cmd one of @group?  All are of no group. */
+static bool command_in(const struct command *cmd, const char *group)
+{
+	size_t len = group ? strlen(group) : 0;
+
+	return !group || (!strncmp(cmd->name, group, len) &&
+			  cmd->name[len] == ' ');
+}
+
+static bool is_group(const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(commands); i++)
+		if (command_in(&commands[i], word))
+			return true;
+	return false;
 }
 
 /* Without a command: does any have the option? */
@@ -228,12 +314,14 @@ static const struct option *option_find(const char *name,
 	return NULL;
 }
 
-static const struct option *option_find_letter(char letter)
+static const struct option *option_find_letter(char letter,
+					       const struct command *cmd)
 {
 	size_t i;
 
 	for (i = 0; i < NR_OPTIONS; i++)
-		if (options[i].letter == letter)
+		if (options[i].letter == letter &&
+		    option_applies(&options[i], cmd))
 			return &options[i];
 	return NULL;
 }
@@ -270,7 +358,7 @@ static void print_usage(FILE *f, const struct command *cmd)
 		fprintf(f, "usage: blkdmabufctl [OPTIONS] COMMAND ...\n");
 }
 
-static void print_help(const struct command *cmd)
+static void print_help(const struct command *cmd, const char *group)
 {
 	size_t i;
 
@@ -282,8 +370,9 @@ static void print_help(const struct command *cmd)
 		puts("Block I/O straight between a device and a dma-buf.\n\n"
 		     "Commands:");
 		for (i = 0; i < ARRAY_SIZE(commands); i++)
-			printf("  %-10s %-9s %s\n", commands[i].name,
-			       commands[i].args, commands[i].help);
+			if (command_in(&commands[i], group))
+				printf("  %-14s %-11s %s\n", commands[i].name,
+				       commands[i].args, commands[i].help);
 		puts("\n'blkdmabufctl COMMAND --help' has the options of a "
 		     "command.\n\nOptions:");
 	}
@@ -331,12 +420,12 @@ static void print_help_json(void)
 	print_json(all);
 }
 
-static int help(const struct command *cmd)
+static int help(const struct command *cmd, const char *group)
 {
 	if (want_json)
 		print_help_json();
 	else
-		print_help(cmd);
+		print_help(cmd, group);
 	return EXIT_OK;
 }
 
@@ -360,12 +449,14 @@ static int version(void)
 /**
  * struct parser - the command line while it is read
  * @argv: where we are
+ * @group: first word of a command of two
  * @cmd: the command, once it was seen
  * @o: what was found
  * @only_args: "--" was seen
  */
 struct parser {
 	char			**argv;
+	const char		*group;
 	const struct command	*cmd;
 	struct options		*o;
 	bool			only_args;
@@ -373,9 +464,20 @@ struct parser {
 
 static const char *try_help(const struct parser *p)
 {
-	if (!p->cmd)
-		return "blkdmabufctl --help";
-	return say("blkdmabufctl %s --help", p->cmd->name);
+	const char *name = p->cmd ? p->cmd->name : p->group;
+
+	return name ? say("blkdmabufctl %s --help", name) :
+		      "blkdmabufctl --help";
+}
+
+/* Lists are of assignments, so far. */
+static bool add_word(struct words *words, const char *val)
+{
+	if (!strchr(val, '=') || *val == '=' ||
+	    words->nr == ARRAY_SIZE(words->word))
+		return false;
+	words->word[words->nr++] = val;
+	return true;
 }
 
 static int set_option(const struct parser *p, const struct option *opt,
@@ -391,6 +493,9 @@ static int set_option(const struct parser *p, const struct option *opt,
 	case T_STRING:
 		ok = *val;
 		*(const char **)field = val;
+		break;
+	case T_LIST:
+		ok = add_word(field, val);
 		break;
 	case T_SIZE:
 		ok = parse_size(val, field);
@@ -434,33 +539,55 @@ static int parse_long(struct parser *p, const char *name)
 	return set_option(p, opt, *++p->argv);
 }
 
-/* All that have letters are flags, so -jh works. */
+/* -jh are two flags; -s takes what follows, in this word or the next. */
 static int parse_letters(struct parser *p, const char *letters)
 {
 	const struct option *opt;
 	int ret = EXIT_OK;
 
 	for (; *letters && !ret; letters++) {
-		opt = option_find_letter(*letters);
+		opt = option_find_letter(*letters, p->cmd);
 		if (!opt)
-			return usage_error("unknown option:",
+			return usage_error(p->cmd &&
+					   option_find_letter(*letters, NULL) ?
+					   say("'%s' has no option",
+					       p->cmd->name) :
+					   "unknown option:",
 					   say("-%c", *letters), try_help(p));
-		ret = set_option(p, opt, NULL);
+		/* Before the command it could be an option of any of them. */
+		if (!p->cmd && !is_global(opt))
+			return usage_error("give the command before its option",
+					   say("-%c", *letters), try_help(p));
+		if (opt->type != T_FLAG && letters[1])
+			return set_option(p, opt, letters + 1);
+		if (opt->type != T_FLAG && !p->argv[1])
+			return usage_error(say("-%c wants", *letters), opt->arg,
+					   try_help(p));
+		ret = set_option(p, opt,
+				 opt->type == T_FLAG ? NULL : *++p->argv);
 	}
 	return ret;
+}
+
+static int parse_command(struct parser *p, const char *word)
+{
+	const char *name = p->group ? say("%s %s", p->group, word) : word;
+
+	p->cmd = command_find(name);
+	if (p->cmd)
+		return EXIT_OK;
+	if (p->group || !is_group(word))
+		return usage_error("unknown command:", name, try_help(p));
+	p->group = word;
+	return EXIT_OK;
 }
 
 static int parse_arg(struct parser *p, char *arg)
 {
 	size_t i;
 
-	if (!p->cmd) {
-		p->cmd = command_find(arg);
-		if (p->cmd)
-			return EXIT_OK;
-		return usage_error("unknown command:", arg,
-				   "blkdmabufctl --help");
-	}
+	if (!p->cmd)
+		return parse_command(p, arg);
 	for (i = 0; i < p->cmd->max_args; i++) {
 		if (!p->o->args[i]) {
 			p->o->args[i] = arg;
@@ -489,13 +616,26 @@ static int parse(struct parser *p)
 	return ret;
 }
 
+/* Is 'j' among the letters, in front of one that takes the rest? */
+static bool has_json_letter(const char *letters)
+{
+	const struct option *opt;
+
+	for (; *letters && *letters != 'j'; letters++) {
+		opt = option_find_letter(*letters, NULL);
+		if (opt && opt->type != T_FLAG)
+			return false;
+	}
+	return *letters;
+}
+
 /* Errors in the command line shall be JSON, too, wherever the -j is. */
 static bool asks_for_json(char **argv)
 {
 	for (; *argv && strcmp(*argv, "--"); argv++)
 		if (!strcmp(*argv, "--json") ||
 		    ((*argv)[0] == '-' && (*argv)[1] != '-' &&
-		     strchr(*argv, 'j')))
+		     has_json_letter(*argv + 1)))
 			return true;
 	return false;
 }
@@ -539,6 +679,11 @@ static void offer_ids(const char *prefix)
 	blkdmabuf_ctl_close(ctl);
 }
 
+static void offer_name(const char *name, const char *prefix)
+{
+	offer(name, prefix, "");
+}
+
 static void offer_kind(enum kind kind, const char *prefix)
 {
 	switch (kind) {
@@ -555,6 +700,12 @@ static void offer_kind(enum kind kind, const char *prefix)
 	case K_HEAP:
 		offer_dir("/dev/dma_heap", prefix, "");
 		break;
+	case K_POLICY:
+		policy_names(offer_name, prefix);
+		break;
+	case K_POLICY_FILE:
+		policy_files(offer_name, prefix);
+		break;
 	case K_NONE:
 	case K_FILE:
 		break;
@@ -570,31 +721,74 @@ static void offer_options(const struct command *cmd, const char *prefix)
 			offer(opt->name, prefix, "--");
 }
 
+/* What is offered for a command's name, or for what follows its first word. */
+static void offer_commands(const char *group, const char *prefix)
+{
+	const char *last = "", *name;
+	char first[32];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (!command_in(&commands[i], group))
+			continue;
+		name = commands[i].name + (group ? strlen(group) + 1 : 0);
+		snprintf(first, sizeof(first), "%.*s",
+			 (int)strcspn(name, " "), name);
+		/* Those of a group follow each other. */
+		if (strncmp(name, last, strlen(first) + 1))
+			offer(first, prefix, "");
+		last = name;
+	}
+}
+
+/* What the words in front of the last one say of it. */
+struct before {
+	const struct command	*cmd;
+	const char		*group;
+	const struct option	*wants;	/* the option whose value it is */
+	unsigned int		args;
+};
+
+static void complete_after(struct before *b, const char *word)
+{
+	const struct option *opt = NULL;
+
+	if (b->wants) {
+		b->wants = NULL;
+		return;
+	}
+	if (!strncmp(word, "--", 2))
+		opt = option_find(word + 2, b->cmd);
+	else if (*word == '-' && word[1] && !word[2])
+		opt = option_find_letter(word[1], b->cmd);
+	if (*word == '-') {
+		b->wants = opt && opt->arg && !strchr(word, '=') ? opt : NULL;
+	} else if (b->cmd) {
+		b->args++;
+	} else {
+		b->cmd = command_find(b->group ?
+				      say("%s %s", b->group, word) : word);
+		b->group = word;
+	}
+}
+
 /* __complete WORD...: what the last word could become, one a line. */
 static int complete(char **words)
 {
-	const struct option *opt, *wants = NULL;
-	const struct command *cmd = NULL;
-	size_t i;
+	struct before b = {};
 
-	for (; words[0] && words[1]; words++) {
-		opt = !strncmp(*words, "--", 2) && !wants ?
-			option_find(*words + 2, cmd) : NULL;
-		if (!wants && !cmd && **words != '-')
-			cmd = command_find(*words);
-		wants = opt && opt->arg && !strchr(*words, '=') ? opt : NULL;
-	}
+	for (; words[0] && words[1]; words++)
+		complete_after(&b, *words);
 	if (!*words)
 		return EXIT_OK;
-	if (wants)
-		offer_kind(wants->kind, *words);
+	if (b.wants)
+		offer_kind(b.wants->kind, *words);
 	else if (**words == '-')
-		offer_options(cmd, *words);
-	else if (cmd)
-		offer_kind(cmd->kind, *words);
-	else
-		for (i = 0; i < ARRAY_SIZE(commands); i++)
-			offer(commands[i].name, *words, "");
+		offer_options(b.cmd, *words);
+	else if (!b.cmd)
+		offer_commands(b.group, *words);
+	else if (b.args < b.cmd->max_args)
+		offer_kind(b.cmd->kinds[b.args], *words);
 	return EXIT_OK;
 }
 
@@ -606,11 +800,14 @@ static int run(struct parser *p)
 	if (ret)
 		return ret;
 	if (o->help)
-		return help(p->cmd);
+		return help(p->cmd, p->group);
 	if (o->version)
 		return version();
+	if (!p->cmd && p->group)
+		return usage_error(say("'%s' is half a command", p->group),
+				   NULL, try_help(p));
 	if (!p->cmd)
-		return usage_error("no command", NULL, "blkdmabufctl --help");
+		return usage_error("no command", NULL, try_help(p));
 	if (p->cmd->min_args && !o->args[p->cmd->min_args - 1])
 		return usage_error(say("'%s' wants", p->cmd->name),
 				   p->cmd->args, try_help(p));
@@ -619,7 +816,9 @@ static int run(struct parser *p)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .block_size = 1024 * 1024, .depth = 16 };
+	struct options o = {
+		.block_size = 1024 * 1024, .depth = 16, .interval = 1,
+	};
 	struct parser p = { .argv = argv + 1, .o = &o };
 	int ret;
 

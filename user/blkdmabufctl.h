@@ -7,6 +7,10 @@
  *  blkdmabufctl-reg.c		register, unregister, map, unmap, list, show
  *  blkdmabufctl-io.c		read, write, copy: what they ask for
  *  blkdmabufctl-xfer.c		the engine that moves the bytes
+ *  blkdmabufctl-policy.c	policy load, attach, swap, detach, ...
+ *  blkdmabufctl-btf.c		variables of BPF objects by name
+ *  blkdmabufctl-stat.c		stat, top: counting, with watch.bpf.c
+ *  blkdmabufctl-report.c	stat, top: how a report looks
  *  blkdmabufctl-util.c		errors, devices, dma-bufs, numbers
  */
 #ifndef BLKDMABUFCTL_H
@@ -36,7 +40,14 @@ enum option_id {
 	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP,
 	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
 	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_FORCE,
+	OPT_SET, OPT_AS, OPT_KEEP_MAPS, OPT_INTERVAL, OPT_COUNT,
 	NR_OPTIONS
+};
+
+/* The values of an option that may be repeated. */
+struct words {
+	unsigned int	nr;
+	const char	*word[32];
 };
 
 /* What the command line says; an option that is not given has its default. */
@@ -49,14 +60,19 @@ struct options {
 	bool		shuffle;
 	bool		no_map;
 	bool		force;
+	bool		keep_maps;
 	const char	*pin;
 	const char	*heap;
 	const char	*to;
 	const char	*from;
+	const char	*as;
+	struct words	set;
 	uint32_t	id;
 	uint32_t	fd;
 	uint32_t	pid;
 	uint32_t	depth;
+	uint32_t	interval;
+	uint32_t	count;
 	uint64_t	udmabuf;
 	uint64_t	offset;
 	uint64_t	length;
@@ -84,6 +100,21 @@ int cmd_show(const struct options *o);
 int cmd_read(const struct options *o);
 int cmd_write(const struct options *o);
 int cmd_copy(const struct options *o);
+int cmd_policy_load(const struct options *o);
+int cmd_policy_attach(const struct options *o);
+int cmd_policy_swap(const struct options *o);
+int cmd_policy_detach(const struct options *o);
+int cmd_policy_unload(const struct options *o);
+int cmd_policy_list(const struct options *o);
+int cmd_policy_show(const struct options *o);
+int cmd_stat(const struct options *o);
+int cmd_top(const struct options *o);
+
+/* For completion: names of policies that are loaded, that could be loaded. */
+void policy_names(void (*tell)(const char *name, const char *prefix),
+		  const char *prefix);
+void policy_files(void (*tell)(const char *name, const char *prefix),
+		  const char *prefix);
 
 /* ---- Telling ---- */
 

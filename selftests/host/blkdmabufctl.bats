@@ -25,6 +25,15 @@ tables() {
 	"$ctl" -j --help | jq -r "$1"
 }
 
+# each_command FUNCTION: called with the words of each command
+each_command() {
+	local words
+	while read -r words; do
+		# shellcheck disable=SC2086
+		"$1" $words
+	done < <(tables '.commands[].name')
+}
+
 # same WHAT: the files "is" and "should" hold the same lines.
 same() {
 	sort -u is > is.sorted
@@ -35,13 +44,15 @@ same() {
 
 @test "the manual page has the commands of the program" {
 	tables '.commands[].name' > should
-	sed -n 's/^\.It \(Xo \)\?Cm \([a-z]*\).*/\2/p' "$man" > is
+	sed -n 's/^\.It \(Xo \)\?Cm \([a-z ]*[a-z]\).*/\2/p' "$man" |
+		sed 's/ Op$//' > is
 	same commands
 }
 
 @test "the manual page has the options of the program" {
 	tables '(.options, .commands[].options)[] | "--" + .name' > should
-	tables '.options[] | .letter | select(.) | "-" + .' >> should
+	tables '(.options, .commands[].options)[] | .letter | select(.) |
+		"-" + .' >> should
 	grep '^\.It.*Fl' "$man" | grep -o 'Fl -\?[a-z][a-z-]*' |
 		sed 's/Fl /-/' > is
 	same options
@@ -56,39 +67,63 @@ same() {
 	[ ! -s is ]
 }
 
+options_in_help() {
+	apart "$ctl" "$@" --help
+	[ "$status" -eq 0 ]
+	[ ! -s err ]
+	tables ".commands[] | select(.name == \"$*\") |
+		(.options[] | \"--\" + .name)" > should
+	tables '.options[] | "--" + .name' >> should
+	grep -o '^  ... *--[a-z-]*' out | grep -o -e '--.*' > is
+	same "options of $*"
+}
+
 @test "help of each command has its options, on standard output" {
-	for cmd in $(tables '.commands[].name'); do
-		apart "$ctl" "$cmd" --help
-		[ "$status" -eq 0 ]
-		[ ! -s err ]
-		tables ".commands[] | select(.name == \"$cmd\") |
-			(.options[] | \"--\" + .name)" > should
-		tables '.options[] | "--" + .name' >> should
-		grep -o '^  ... *--[a-z-]*' out | grep -o -e '--.*' > is
-		same "options of $cmd"
-	done
+	each_command options_in_help
 }
 
 @test "help has all commands" {
-	"$ctl" --help | sed -n 's/^  \([a-z]\+\) .*/\1/p' > is
+	"$ctl" --help | sed -n 's/^  \([a-z]\+\( [a-z]\+\)\?\)  .*/\1/p' > is
 	tables '.commands[].name' > should
+	same commands
+}
+
+@test "help of a group has its commands and no others" {
+	"$ctl" policy --help |
+		sed -n 's/^  \([a-z]\+\( [a-z]\+\)\?\)  .*/\1/p' > is
+	tables '.commands[].name' | grep '^policy ' > should
 	same commands
 }
 
 @test "completion offers the commands" {
 	"$ctl" __complete "" > is
-	tables '.commands[].name' > should
+	tables '.commands[].name | split(" ")[0]' > should
 	same commands
+	[ "$(wc -l < is)" -eq "$(wc -l < is.sorted)" ]
+	"$ctl" __complete policy "" > is
+	tables '.commands[].name | split(" ") | select(.[1])[1]' > should
+	same "commands of the group"
+}
+
+options_completed() {
+	"$ctl" __complete "$@" -- > is
+	tables ".commands[] | select(.name == \"$*\") |
+		(.options[] | \"--\" + .name)" > should
+	tables '.options[] | "--" + .name' >> should
+	same "options of $*"
 }
 
 @test "completion offers the options of a command and no others" {
-	for cmd in $(tables '.commands[].name'); do
-		"$ctl" __complete "$cmd" -- > is
-		tables ".commands[] | select(.name == \"$cmd\") |
-			(.options[] | \"--\" + .name)" > should
-		tables '.options[] | "--" + .name' >> should
-		same "options of $cmd"
-	done
+	each_command options_completed
+}
+
+@test "completion offers policies where one is wanted" {
+	"$ctl" __complete policy load "" > is
+	(cd "$root/bpf" && ls -- *.bpf.c) | sed 's/\.bpf\.c$//' > should
+	same policies
+	[ "$("$ctl" __complete policy swap x str)" = stripe ]
+	[ "$("$ctl" __complete policy load -s a=b ste)" = steer ]
+	[ -z "$("$ctl" __complete policy load stripe "")" ]
 }
 
 @test "completion knows that an option takes a value" {
@@ -149,6 +184,24 @@ wrong() {
 	unregister nothing
 	copy /dev/null
 	copy /etc/passwd ./copy
+	policy
+	policy frobnicate
+	policy load
+	policy load a b
+	policy load a -s
+	policy load a -s --as
+	policy load a --as
+	policy load a --keep-maps
+	policy attach a
+	policy attach none /dev/null
+	policy swap a
+	policy show
+	policy list a
+	list -s a=b
+	-s a=b policy load a
+	stat --interval 0
+	stat --count 0
+	top --interval x
 	register
 	register /dev/null
 	register /dev/null --udmabuf
@@ -175,12 +228,19 @@ wrong() {
 }
 
 @test "-j is heard wherever it stands" {
-	for args in "-j nope" "nope -j" "--json nope" "nope --json" "-hj"; do
+	for args in "-j nope" "nope -j" "--json nope" "nope --json" "-hj" \
+		"policy -j nope" "policy load a b -j"; do
 		# shellcheck disable=SC2086
 		apart "$ctl" $args
 		[ ! -s err ]
 		jq -e . out
 	done
+}
+
+@test "what -s takes is no option" {
+	apart "$ctl" policy load a b -sj=1
+	[ ! -s out ]
+	[ "$status" -eq 2 ]
 }
 
 @test "data and JSON do not share standard output" {
@@ -215,6 +275,15 @@ wrong() {
 	unmap 1
 	list
 	show 1
+	policy load stripe
+	policy attach a /dev/null
+	policy swap a b
+	policy detach /dev/null
+	policy unload a
+	policy list
+	policy show a
+	stat
+	top
 	read /dev/null --to x
 	write /dev/null --from x
 	copy x /dev/null/x
