@@ -109,6 +109,8 @@ s32 BLKDMABUF_OP(isolate_map_queue, struct blk_dmabuf_desc *desc)
 	if (hctx < 0)
 		hctx = bpf_blk_dmabuf_next_hctx(desc, class %
 						bpf_blk_dmabuf_nr_hctx(desc));
+	if (hctx < 0)
+		hctx = bpf_blk_dmabuf_next_hctx(desc, 0);
 	return hctx < 0 ? -1 : hctx;
 }
 
@@ -117,6 +119,9 @@ void BLKDMABUF_OP(isolate_complete, struct blk_dmabuf_desc *desc)
 	struct taken_key key = { class_of(desc), desc->hctx };
 	u64 *count, one = 1;
 
+	/* What was refused, or is going to be tried again, took none. */
+	if (key.hctx < 0)
+		return;
 	count = bpf_map_lookup_elem(&taken, &key);
 	if (count)
 		__sync_fetch_and_add(count, 1);

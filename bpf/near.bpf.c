@@ -29,13 +29,18 @@ const volatile bool strict = false;
 #define MAX_SLOTS	16
 #define MAX_DISKS	256
 
-/* Node of each disk that the policy is selected for, by device number. */
+struct near_disk {
+	s32 node;
+	u32 users;	/* init() less exit() */
+};
+
+/* Each disk that the policy is selected for, by device number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_DISKS);
 	__type(key, u32);
-	__type(value, s32);
-} nodes SEC(".maps");
+	__type(value, struct near_disk);
+} disks SEC(".maps");
 
 enum distance { NEAR, ANYWHERE, FAR, UNFIT };
 
@@ -52,19 +57,31 @@ static bool fits(const struct blk_dmabuf_grant *grant, u64 offset, u32 len)
 	       len <= grant->bytes - offset;
 }
 
+/*
+ * Swapped for another near that keeps the map, the new one is started before
+ * the old one is stopped: the last to go removes the entry.  The kernel calls
+ * one at a time.
+ */
 s32 BLKDMABUF_OP_SLEEPABLE(near_init, struct blk_dmabuf_queue *queue)
 {
-	s32 node = queue->node;
+	struct near_disk fresh = { .node = queue->node, .users = 1 }, *disk;
 	u32 dev = queue->dev;
 
-	return bpf_map_update_elem(&nodes, &dev, &node, BPF_ANY);
+	disk = bpf_map_lookup_elem(&disks, &dev);
+	if (!disk)
+		return bpf_map_update_elem(&disks, &dev, &fresh, BPF_NOEXIST);
+	disk->users++;
+	return 0;
 }
 
 void BLKDMABUF_OP_SLEEPABLE(near_exit, struct blk_dmabuf_queue *queue)
 {
+	struct near_disk *disk;
 	u32 dev = queue->dev;
 
-	bpf_map_delete_elem(&nodes, &dev);
+	disk = bpf_map_lookup_elem(&disks, &dev);
+	if (disk && !--disk->users)
+		bpf_map_delete_elem(&disks, &dev);
 }
 
 s32 BLKDMABUF_OP(near_place, struct blk_dmabuf_desc *desc)
@@ -74,13 +91,13 @@ s32 BLKDMABUF_OP(near_place, struct blk_dmabuf_desc *desc)
 	int i, slot = -1, chosen = -1;
 	u64 offset = desc->offset;
 	u32 dev = desc->dev, len = desc->len;
-	s32 *node;
+	struct near_disk *disk;
 
 	/* What buffer holds what is to be written, the application knows. */
 	if (desc->slot != BLK_DMABUF_SLOT_ANY || desc->write)
 		return 0;
-	node = bpf_map_lookup_elem(&nodes, &dev);
-	if (!node)
+	disk = bpf_map_lookup_elem(&disks, &dev);
+	if (!disk)
 		return 0;
 	bpf_for(i, 0, MAX_SLOTS) {
 		slot = bpf_blk_dmabuf_next_slot(desc, slot + 1);
@@ -89,7 +106,7 @@ s32 BLKDMABUF_OP(near_place, struct blk_dmabuf_desc *desc)
 		if (bpf_blk_dmabuf_slot(desc, slot, &grant, sizeof(grant)) ||
 		    !fits(&grant, offset, len))
 			continue;
-		here = distance(&grant, *node);
+		here = distance(&grant, disk->node);
 		if (here < best) {
 			best = here;
 			chosen = slot;

@@ -19,8 +19,10 @@
  * When not to use it: when the application knows where it wants the data, and
  * for reads larger than a chunk, which fail with -EMSGSIZE.  Chunks are counted
  * in the map "chunks": swapping the policy for another object starts with all
- * chunks free, so have nothing handed out then.  After a registration has
- * ended, delete its id from the map.
+ * chunks free, so have nothing handed out then.  Nor have reads in flight when
+ * selecting "none" or another policy: complete() is not called for them any
+ * more, and their chunks stay taken should pool be selected again.  After a
+ * registration has ended, delete its id from the map.
  *
  *   bpftool struct_ops register build/bpf/pool.bpf.o /sys/fs/bpf/pool
  *   echo pool > /sys/block/nvme0n1/queue/dmabuf_policy

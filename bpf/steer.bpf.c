@@ -43,6 +43,7 @@ struct steer_disk {
 	u64 latency_ns[MAX_HCTX];
 	u64 local;	/* decisions for the local queue */
 	u64 moved;	/* and for another one */
+	u64 users;	/* init() less exit() */
 };
 
 struct {
@@ -54,7 +55,7 @@ struct {
 } disks SEC(".maps");
 
 /* A new one; too large for the stack. */
-static const struct steer_disk empty;
+static const struct steer_disk fresh = { .users = 1 };
 
 static u64 cost(struct blk_dmabuf_desc *desc, struct steer_disk *disk, int hctx)
 {
@@ -69,20 +70,33 @@ static u64 cost(struct blk_dmabuf_desc *desc, struct steer_disk *disk, int hctx)
 	return (load + 1) * (*latency ?: 1);
 }
 
+/*
+ * Swapped for another steer that keeps the map, the new one is started before
+ * the old one is stopped: the last to go removes the entry.  The kernel calls
+ * one at a time.
+ */
 s32 BLKDMABUF_OP_SLEEPABLE(steer_init, struct blk_dmabuf_queue *queue)
 {
+	struct steer_disk *disk;
 	u32 dev = queue->dev;
 
 	if (margin >= 100 || shift > 16)
 		return -EINVAL;
-	return bpf_map_update_elem(&disks, &dev, &empty, BPF_ANY);
+	disk = bpf_map_lookup_elem(&disks, &dev);
+	if (!disk)
+		return bpf_map_update_elem(&disks, &dev, &fresh, BPF_NOEXIST);
+	disk->users++;
+	return 0;
 }
 
 void BLKDMABUF_OP_SLEEPABLE(steer_exit, struct blk_dmabuf_queue *queue)
 {
+	struct steer_disk *disk;
 	u32 dev = queue->dev;
 
-	bpf_map_delete_elem(&disks, &dev);
+	disk = bpf_map_lookup_elem(&disks, &dev);
+	if (disk && !--disk->users)
+		bpf_map_delete_elem(&disks, &dev);
 }
 
 s32 BLKDMABUF_OP(steer_map_queue, struct blk_dmabuf_desc *desc)
