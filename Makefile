@@ -288,6 +288,7 @@ install: user ## install below DESTDIR and PREFIX
 	install -m 644 user/libblkdmabuf.h $(INCDIR)
 	install -m 644 include/uapi/linux/blk-dmabuf.h $(INCDIR)/linux
 	install -m 644 $(BPF_OBJ) $(LIBDIR)/blkdmabuf
+	install -m 644 $(LIBBPF) $(LIBDIR)/blkdmabuf
 	install -m 644 user/blkdmabufctl.8 $(MANDIR)
 	install -m 644 user/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
 
@@ -298,5 +299,5 @@ uninstall: ## remove what install put there
 		$(LIBDIR)/pkgconfig/libblkdmabuf.pc $(INCDIR)/libblkdmabuf.h \
 		$(INCDIR)/linux/blk-dmabuf.h $(MANDIR)/blkdmabufctl.8 \
 		$(COMPDIR)/blkdmabufctl
-	rm -f $(addprefix $(LIBDIR)/blkdmabuf/,$(notdir $(BPF_OBJ)))
+	rm -f $(addprefix $(LIBDIR)/blkdmabuf/,$(notdir $(BPF_OBJ) $(LIBBPF)))
 	-rmdir $(LIBDIR)/blkdmabuf

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
 # Policies need no tool of ours: the two commands in the head of each policy's
 # file are enough, and removing the pin is the end of it. What must not run is
@@ -13,14 +13,23 @@ FS=/sys/fs/bpf
 
 setup() {
 	PATH=$TOP/build/bpftool:$PATH
+	DISK=$(basename "$(disk 0)")
+	ATTR=/sys/block/$DISK/queue/dmabuf_policy
+	IO=''
 	cd "$TOP" || return
 }
 
-teardown() { rm -rf "${FS:?}"/*; }
+# A policy goes some time after its pin does, and until then its name is taken.
+teardown() {
+	[ -z "$IO" ] || kill "$IO" || :
+	rm -rf "${FS:?}"/*
+	wait_until 10 none_left
+}
 
-selected() { grep -qF "[$1]" /sys/block/nvme0n1/queue/dmabuf_policy; }
-listed() { grep -qwF "$1" /sys/block/nvme0n1/queue/dmabuf_policy; }
+selected() { grep -qF "[$1]" "$ATTR"; }
+listed() { grep -qwF "$1" "$ATTR"; }
 gone() { ! listed "$1"; }
+none_left() { [ "$(cat "$ATTR")" = "[none]" ]; }
 
 policies() {
 	local f
@@ -33,6 +42,8 @@ policies() {
 	for p in $(policies); do
 		commands=$(sed -n 's/^ \*   \(bpftool struct_ops register .*\|echo .* > \/sys\/block.*\)/\1/p' "bpf/$p.bpf.c")
 		[ "$(wc -l <<< "$commands")" = 2 ]
+		[[ $commands == */nvme0n1/* ]]
+		commands=${commands//nvme0n1/$DISK}
 		printf '%s: %s\n' "$p" "$commands"
 		run bash -ec "$commands"
 		printf '%s\n' "$output"
@@ -73,10 +84,10 @@ in_head() {
 	done
 	for p in $(policies); do
 		listed "$p"
-		echo "$p" > /sys/block/nvme0n1/queue/dmabuf_policy
+		echo "$p" > "$ATTR"
 		selected "$p"
 	done
-	echo none > /sys/block/nvme0n1/queue/dmabuf_policy
+	echo none > "$ATTR"
 	selected none
 }
 
@@ -88,22 +99,32 @@ in_head() {
 	[[ $output == *"File exists"* ]]
 }
 
+# reads: done by the disk so far; more_than N: are there
+reads() { awk '{ print $1 }' "/sys/block/$DISK/stat"; }
+more_than() { [ "$(reads)" -gt "$1" ]; }
+
 @test "I/O goes on while policies come and go" {
 	need "$BIN/dmabuf-io"
+	# Longer than the test may take: it is told to stop.
 	"$BIN/dmabuf-io" --direction read --sizes 4K,64K --depth 8 --threads 2 \
-		--seconds 20 "$(disk 0)" > "$BATS_TEST_TMPDIR/io" 2>&1 &
-	io=$!
+		--seconds 9999 "$(disk 0)" > "$BATS_TEST_TMPDIR/io" 2>&1 &
+	IO=$!
 	for _ in 1 2 3; do
 		for p in $(policies); do
 			# It registers no quota for anybody.
 			[ "$p" != guard ] || continue
 			bpftool struct_ops register "build/bpf/$p.bpf.o" "$FS/$p"
-			echo "$p" > "/sys/block/$(basename "$(disk 0)")/queue/dmabuf_policy"
-			sleep 0.3
+			echo "$p" > "$ATTR"
+			wait_until 30 more_than $(($(reads) + 100))
+			selected "$p"
 			rm -r "${FS:?}/$p"
+			wait_until 10 none_left
+			wait_until 30 more_than $(($(reads) + 100))
 		done
 	done
-	wait $io || { cat "$BATS_TEST_TMPDIR/io"; false; }
+	kill "$IO"
+	wait "$IO" || { cat "$BATS_TEST_TMPDIR/io"; false; }
+	IO=''
 }
 
 @test "what must not run is refused, and says why" {

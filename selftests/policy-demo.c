@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Policies at work, for selftests/demo: which buffer and which queue each read
- * went to, as the kernel's tracepoint says, without a policy, with one, and
- * after it was swapped for another.  Arguments: a disk of 512-byte blocks, and
- * a file for the numbers as JSON.  Fails if a byte is not where it was said to
- * be.
+ * went to, as the kernel's tracepoint says, without a policy, with one, with
+ * another, and after that was swapped for its next version under load.
+ * Arguments: a disk of 512-byte blocks, and a file for the numbers as JSON.
+ * Fails if a byte is not where it was said to be, or a queue is not whose it
+ * was said to be.
  */
 #include <liburing.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
 
@@ -31,12 +33,14 @@ static const char *disk;
 static int chan, bdev;
 static unsigned char *mem[2];
 static unsigned int hctx_reads[MAX_HCTX], placements;
+static u64 queues_of[2];	/* of each hint, a bit for each queue */
 
 __attribute__((noreturn, format(printf, 1, 2)))
 static void die(const char *fmt, ...)
 {
 	va_list args;
 
+	fflush(stdout);
 	va_start(args, fmt);
 	vfprintf(stderr, fmt, args);
 	va_end(args);
@@ -110,8 +114,8 @@ static void set_up(struct blkdmabuf_ctl *ctl, const char *path)
 /* One line per read out of the trace; the data must be where it says. */
 static void tell(const char *title, bool striped)
 {
-	unsigned int slot, len, reads = 0;
 	unsigned long long pos, offset;
+	unsigned int slot, len, hint;
 	char line[512], *at;
 	int hctx;
 	FILE *f;
@@ -131,20 +135,28 @@ static void tell(const char *title, bool striped)
 		    data_check(mem[slot] + offset, pos, len, SEED, NULL))
 			die("%s: the read at %llu is not in buffer %u", title,
 			    pos, slot);
-		printf("    64 KiB at %7llu -> buffer %u, queue %d\n", pos,
-		       slot, hctx);
+		hint = pos / CHUNK % 2;
+		printf("    64 KiB at %6llu, hint %u -> buffer %u, queue %d\n",
+		       pos, hint, slot, hctx);
 		hctx_reads[hctx]++;
+		queues_of[hint] |= 1ULL << hctx;
 		placements++;
-		reads++;
 	}
 	fclose(f);
-	if (reads != READS)
-		die("%s: %u reads, not %u", title, reads, READS);
+	if (placements != READS)
+		die("%s: %u reads, not %u", title, placements, READS);
 }
 
-/* READS chunks in a row; all name slot 0, and every other one hint 1. */
+/* Chunk @i; names slot 0, and every other one hint 1. */
+static void queue_chunk(struct blkdmabuf_queue *q, unsigned int i)
+{
+	need(blkdmabuf_queue_read(q, chan, i * CHUNK, CHUNK, 0, i * CHUNK,
+				  i % 2, i), "read");
+}
+
+/* READS chunks in a row. */
 static void read_all(struct blkdmabuf_queue *q, const char *title,
-		     bool striped)
+		     bool striped, bool apart)
 {
 	struct blkdmabuf_done done;
 	unsigned int i;
@@ -152,15 +164,73 @@ static void read_all(struct blkdmabuf_queue *q, const char *title,
 	memset(mem[0], POISON, SIZE);
 	memset(mem[1], POISON, SIZE);
 	memset(hctx_reads, 0, sizeof(hctx_reads));
+	memset(queues_of, 0, sizeof(queues_of));
 	placements = 0;
 	put(TRACE "/trace", "");
 	for (i = 0; i < READS; i++) {
-		need(blkdmabuf_queue_read(q, chan, i * CHUNK, CHUNK, 0,
-					  i * CHUNK, i % 2, i), "read");
+		queue_chunk(q, i);
 		need(blkdmabuf_queue_reap(q, &done, 1, 1), "reap");
 		need(done.res, "read");
 	}
 	tell(title, striped);
+	if (apart != !(queues_of[0] & queues_of[1]))
+		die("%s: not on the queues that it says", title);
+}
+
+static volatile unsigned int nr_read;
+static volatile bool enough;
+
+/* Read on and on, READS in flight; what is read is looked at. */
+static void *read_on(void *arg)
+{
+	struct blkdmabuf_done done[READS];
+	struct blkdmabuf_queue *q;
+	unsigned int i;
+
+	(void)arg;
+	need(blkdmabuf_queue_open(&q, READS), "ring");
+	while (!enough) {
+		memset(mem[0], POISON, SIZE);
+		for (i = 0; i < READS; i++)
+			queue_chunk(q, i);
+		if (need(blkdmabuf_queue_reap(q, done, READS, READS),
+			 "reap") != READS)
+			die("reads were lost");
+		for (i = 0; i < READS; i++)
+			need(done[i].res, "read");
+		if (data_check(mem[0], 0, READS * CHUNK, SEED, NULL))
+			die("wrong data while the policy was swapped");
+		nr_read += READS;
+	}
+	blkdmabuf_queue_close(q);
+	return NULL;
+}
+
+static void wait_for_reads(unsigned int nr)
+{
+	unsigned int end = nr_read + nr;
+
+	while (nr_read < end)
+		sleep_ms(1);
+}
+
+/* Nothing is stopped for it, and who selected the policy has selected @next. */
+static void swap_under_load(struct bpf_link *link, struct bpf_map *next)
+{
+	unsigned int before, after;
+	pthread_t reader;
+
+	need(-pthread_create(&reader, NULL, read_on, NULL), "thread");
+	wait_for_reads(READS);
+	before = nr_read;
+	need(bpf_link__update_map(link, next), "update");
+	after = nr_read;
+	wait_for_reads(READS);
+	enough = true;
+	pthread_join(reader, NULL);
+	printf("  swapped for its next version: %u reads before, %u during,"
+	       " %u after, all bytes right\n", before, after - before,
+	       nr_read - after);
 }
 
 static void write_json(const char *path, const char *name)
@@ -184,26 +254,49 @@ static void write_json(const char *path, const char *name)
 		die("%s: %s", path, strerror(errno));
 }
 
-int main(int argc, char **argv)
+static struct bpf_link *attach(struct bpf_map *map)
+{
+	struct bpf_link *link = bpf_map__attach_struct_ops(map);
+
+	if (!link)
+		die("%s: %s", bpf_map__name(map), strerror(errno));
+	return link;
+}
+
+static struct stripe *load_stripe(void)
+{
+	struct stripe *stripe = stripe__open();
+
+	if (!stripe)
+		die("stripe: %s", strerror(errno));
+	stripe->rodata->chunk = CHUNK;
+	stripe->rodata->named = true;
+	need(stripe__load(stripe), "stripe");
+	return stripe;
+}
+
+static struct isolate *load_isolate(bool by_hint)
 {
 	struct isolate *isolate = isolate__open();
-	struct stripe *stripe = stripe__open();
+
+	if (!isolate)
+		die("isolate: %s", strerror(errno));
+	isolate->rodata->by_hint = by_hint;
+	need(isolate__load(isolate), "isolate");
+	return isolate;
+}
+
+int main(int argc, char **argv)
+{
 	struct blkdmabuf_queue *q;
 	struct blkdmabuf_ctl *ctl;
+	struct bpf_link *link;
 
 	if (argc != 3)
 		die("usage: %s DISK JSON", argv[0]);
 	disk = strrchr(argv[1], '/') ? strrchr(argv[1], '/') + 1 : argv[1];
-	if (!stripe || !isolate)
-		die("policies: %s", strerror(errno));
-	stripe->rodata->chunk = CHUNK;
-	stripe->rodata->named = true;
-	isolate->rodata->by_hint = true;
-	need(stripe__load(stripe), "stripe");
-	need(isolate__load(isolate), "isolate");
-	if (!bpf_map__attach_struct_ops(stripe->maps.stripe) ||
-	    !bpf_map__attach_struct_ops(isolate->maps.isolate))
-		die("attach: %s", strerror(errno));
+	attach(load_stripe()->maps.stripe);
+	link = attach(load_isolate(false)->maps.isolate);
 	need(blkdmabuf_ctl_open(&ctl, NULL), "control programs");
 	need(blkdmabuf_queue_open(&q, READS), "ring");
 	set_up(ctl, argv[1]);
@@ -212,13 +305,16 @@ int main(int argc, char **argv)
 	put(TRACE "/events/blk_dmabuf/blk_dmabuf_complete/enable", "1");
 
 	read_all(q, "no policy: where the application says, on its CPU's queue",
-		 false);
+		 false, false);
 	select_policy("stripe");
-	read_all(q, "stripe: round the buffers", true);
-	write_json(argv[2], "stripe");
+	read_all(q, "stripe: round the buffers", true, false);
 	select_policy("isolate");
-	read_all(q, "isolate, swapped in: hint 1 has a queue of its own",
-		 false);
+	read_all(q, "isolate, by cgroup: we are in one, and have one queue",
+		 false, false);
+	swap_under_load(link, load_isolate(true)->maps.isolate);
+	read_all(q, "isolate, by hint: hint 1 has a queue of its own", false,
+		 true);
+	write_json(argv[2], "isolate");
 
 	select_policy("none");
 	put(TRACE "/events/blk_dmabuf/blk_dmabuf_complete/enable", "0");

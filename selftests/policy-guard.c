@@ -9,7 +9,6 @@
 #include "guard.skel.h"
 
 #define SIZE	(1 * MIB)
-#define CGROUP	"/sys/fs/cgroup/policy-guard"
 
 enum guard_kind { GUARD_UID, GUARD_CGROUP };	/* as in bpf/guard.bpf.c */
 
@@ -145,28 +144,13 @@ TEST(users_have_quotas_of_their_own)
 	CHECK_EQ(bind_on(r[0].chan, 2), -EDQUOT);
 }
 
-static uint64_t enter_cgroup(void)
-{
-	struct stat st;
-	FILE *f;
-
-	if (mkdir(CGROUP, 0755) && errno != EEXIST)
-		tap_skip("a writable cgroup2 hierarchy");
-	f = fopen(CGROUP "/cgroup.procs", "we");
-	CHECK(f);
-	CHECK(fprintf(f, "%d\n", getpid()) > 0);
-	CHECK_EQ(fclose(f), 0);
-	CHECK_EQ(stat(CGROUP, &st), 0);
-	return st.st_ino;
-}
-
 TEST(cgroups_have_quotas_of_their_own)
 {
 	uint64_t cgroup;
 	int chan;
 
 	set_up(false);
-	cgroup = enter_cgroup();
+	cgroup = enter_cgroup("policy-guard");
 	chan = blkdmabuf_channel(r[0].bdev);
 	CHECK(chan >= 0);
 	CHECK_EQ(bind_on(chan, 0), -EACCES);

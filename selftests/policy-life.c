@@ -4,7 +4,8 @@
  * swapped, and goes away, or its disk does, at any time.  I/O in flight is
  * neither lost nor done twice, and each byte is where its completion says.
  *
- * vm: iommu=strict nvme=2 cpus=4 hotplug=1 share=no
+ * vm: iommu=strict nvme=2 cpus=4 hotplug=1 share=no timeout=3000
+ * log-allow: I/O error, dev nvme -- requests of a disk that was removed
  */
 #include <glob.h>
 
@@ -160,14 +161,13 @@ TEST(members_see_the_io_as_it_is)
 {
 	struct puppet *p = puppet_open(1);
 	struct rig r[2];
-	struct stat st;
-	uint64_t dev;
+	uint32_t dev;
 
+	/* Or the queue that is local is another one a moment later. */
+	run_on(2);
 	rig_up_slots(r, 2, "disk0", 1 * MIB);
 	rig_fill_disk(r, POS, 64 * KIB, 3);
-	CHECK_EQ(fstat(r[0].bdev, &st), 0);
-	/* The kernel's own encoding, not that of user space. */
-	dev = (uint64_t)major(st.st_rdev) << 20 | minor(st.st_rdev);
+	dev = kernel_dev(r[0].bdev);
 	policy_attach(p->maps.puppet);
 	CHECK_EQ(policy_select(r[0].bdev, "puppet"), 0);
 	CHECK_EQ(p->bss->started.dev, dev);
@@ -188,7 +188,7 @@ TEST(members_see_the_io_as_it_is)
 	CHECK_EQ(p->bss->placed.dev, dev);
 	CHECK_EQ(p->bss->placed.uid, 0);
 	CHECK(!p->bss->placed.write);
-	CHECK(p->bss->placed.cpu >= 0 && p->bss->placed.cpu < 4);
+	CHECK_EQ(p->bss->placed.cpu, 2);
 	CHECK_EQ(p->bss->next_slot, 0);
 	CHECK_EQ(p->bss->seen_ret, 0);
 	CHECK_EQ(p->bss->seen.id, r[0].id);
@@ -358,6 +358,96 @@ TEST(an_update_that_init_refuses_changes_nothing)
 	CHECK_EQ(a->bss->inits - a->bss->exits, 2);
 }
 
+/* @a on two disks; @b is swapped in, and takes only the first disk it gets. */
+static struct bpf_link *half_a_swap(struct rig *r0, struct rig *r1,
+				    struct puppet *a, struct puppet *b)
+{
+	struct bpf_link *link;
+
+	b->bss->good_inits = 1;
+	b->bss->init_ret = -EDQUOT;
+	rig_up_slots(r0, 2, "disk0", 1 * MIB);
+	rig_up_slots(r1, 2, "disk1", 1 * MIB);
+	link = policy_attach(a->maps.puppet);
+	CHECK_EQ(policy_select(r0->bdev, "puppet"), 0);
+	CHECK_EQ(policy_select(r1->bdev, "puppet"), 0);
+	CHECK_EQ(bpf_link__update_map(link, b->maps.puppet), -EDQUOT);
+	/* It had started on one of them, and was stopped there. */
+	CHECK_EQ(b->bss->inits, 2);
+	CHECK_EQ(b->bss->exits, 1);
+	return link;
+}
+
+/* An I/O that leaves the choice to @p, which has it. */
+static void check_placed_by(struct puppet *p, struct rig *r)
+{
+	uint64_t places = p->bss->places;
+	struct placed done;
+
+	done = placed_io(r, READ_CMD, POS, 64 * KIB, SLOT_ANY, 0, 0);
+	CHECK_EQ(done.res, 64 * KIB);
+	CHECK_EQ(done.slot, p->data->slot);
+	CHECK_EQ(p->bss->places, places + 1);
+}
+
+TEST(an_update_that_the_second_disk_refuses_is_taken_back_on_the_first)
+{
+	struct puppet *a = puppet_open(0), *b = puppet_open(1);
+	struct rig r0[2], r1[2];
+	struct bpf_link *link;
+
+	link = half_a_swap(r0, r1, a, b);
+	CHECK_EQ(a->bss->inits, 3);
+	CHECK_EQ(a->bss->exits, 1);
+	CHECK(policy_is(r0->bdev, "puppet"));
+	CHECK(policy_is(r1->bdev, "puppet"));
+	check_placed_by(a, r0);
+	check_placed_by(a, r1);
+	CHECK_EQ(b->bss->places, 0);
+	/* The next one works as if nothing had been. */
+	b->bss->init_ret = 0;
+	CHECK_EQ(bpf_link__update_map(link, b->maps.puppet), 0);
+	check_placed_by(b, r0);
+	check_placed_by(b, r1);
+	CHECK_EQ(a->bss->exits, 3);
+	CHECK_EQ(bpf_link__destroy(link), 0);
+	CHECK_EQ(b->bss->inits, 4);
+	CHECK_EQ(b->bss->exits, 3);
+}
+
+TEST(a_disk_that_cannot_be_swapped_back_has_no_policy)
+{
+	struct puppet *a = puppet_open(0), *b = puppet_open(1);
+	struct rig r0[2], r1[2], *with, *without;
+	struct bpf_link *link;
+
+	a->bss->good_inits = 2;
+	a->bss->init_ret = -ENOMEM;
+	link = half_a_swap(r0, r1, a, b);
+	CHECK_EQ(a->bss->inits, 3);
+	CHECK_EQ(a->bss->exits, 1);
+	/* In what order is the kernel's business. */
+	with = b->bss->started.dev == kernel_dev(r0->bdev) ? r0 : r1;
+	without = with == r0 ? r1 : r0;
+	CHECK(!strcmp(policy_line(with->bdev), "none [puppet]"));
+	CHECK(!strcmp(policy_line(without->bdev), "[none] puppet"));
+	check_placed_by(a, with);
+	CHECK_EQ(placed_io(without, READ_CMD, POS, 64 * KIB, SLOT_ANY, 0,
+			   0).res, -ENOENT);
+	CHECK_EQ(rig_io(without, READ_CMD, POS, 64 * KIB, 0), 64 * KIB);
+	CHECK_EQ(a->bss->places, 1);
+	CHECK_EQ(b->bss->places, 0);
+	/* It can be selected there again. */
+	a->bss->init_ret = 0;
+	CHECK_EQ(policy_select(without->bdev, "puppet"), 0);
+	check_placed_by(a, without);
+	CHECK_EQ(bpf_link__destroy(link), 0);
+	CHECK_EQ(a->bss->inits, 4);
+	CHECK_EQ(a->bss->exits, 3);
+	CHECK(policy_is(with->bdev, "none"));
+	CHECK(policy_is(without->bdev, "none"));
+}
+
 TEST(an_update_cannot_change_the_name)
 {
 	struct puppet *a = puppet_open(0), *b = puppet__open();
@@ -398,23 +488,25 @@ TEST(a_thousand_swaps_under_load_lose_nothing)
 {
 	struct puppet *p[2] = { puppet_open(0), puppet_open(1) };
 	struct bpf_link *link;
+	uint64_t places;
 	unsigned int i;
 
-	alarm(600);
+	take_your_time();
 	load_prepare(&load, "disk0");
 	link = policy_attach(p[0]->maps.puppet);
 	CHECK_EQ(policy_select(bufs[0].bdev, "puppet"), 0);
 	load_begin(&load);
 	for (i = 1; i <= 1000; i++) {
+		places = p[i % 2]->bss->places;
 		CHECK_EQ(bpf_link__update_map(link, p[i % 2]->maps.puppet), 0);
+		/* Or a swap may be one of policies that have nothing to do. */
+		CHECK_SOON(p[i % 2]->bss->places > places);
 		CHECK_EQ(p[0]->bss->inits + p[1]->bss->inits, i + 1);
 		CHECK_EQ(p[0]->bss->exits + p[1]->bss->exits, i);
 	}
-	load_wait(&load, 500);
 	load_end(&load);
-	CHECK(load.in_slot[0] > 100);
-	CHECK(load.in_slot[1] > 100);
 	for (i = 0; i < 2; i++) {
+		CHECK(load.in_slot[i] + p[i]->bss->again >= 500);
 		CHECK(open_placements(p[i]) >= 0);
 		CHECK(p[i]->bss->completes <= p[i]->bss->places);
 	}
@@ -427,7 +519,7 @@ TEST(swapping_in_policies_that_are_new_each_time)
 	struct bpf_link *link;
 	unsigned int i;
 
-	alarm(600);
+	take_your_time();
 	load_prepare(&load, "disk0");
 	link = policy_attach(p->maps.puppet);
 	CHECK_EQ(policy_select(bufs[0].bdev, "puppet"), 0);
@@ -448,7 +540,7 @@ TEST(selecting_and_dropping_under_load_loses_nothing)
 	struct puppet *p = puppet_open(1);
 	unsigned int i;
 
-	alarm(600);
+	take_your_time();
 	load.slot = 0;
 	load_prepare(&load, "disk0");
 	policy_attach(p->maps.puppet);
@@ -525,31 +617,35 @@ static void remove_disk(const char *serial)
 {
 	char path[160];
 	const char *disk = disk_by_serial(serial);
-	int fd;
 
 	CHECK(disk);
 	snprintf(path, sizeof(path), "/sys/block/%s/device/device/remove",
 		 disk + strlen("/dev/"));
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, "1", 1), 1);
-	close(fd);
+	put(path, "1");
 }
 
 static void rescan(void)
 {
-	int fd = open("/sys/bus/pci/rescan", O_WRONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, "1", 1), 1);
-	close(fd);
+	put("/sys/bus/pci/rescan", "1");
 }
 
+/*
+ * A new disk is seen in sysfs before its queue is there, and both before it can
+ * be opened.
+ */
 static bool disk_is_back(const char *serial)
 {
 	const char *disk = disk_by_serial(serial);
+	int bdev = disk ? open(disk, O_RDWR | O_CLOEXEC) : -1;
+	char attr[128];
+	bool back;
 
-	return disk && !access(disk, F_OK);
+	if (bdev < 0)
+		return false;
+	policy_path(attr, sizeof(attr), bdev);
+	back = !access(attr, F_OK);
+	close(bdev);
+	return back;
 }
 
 /* By @away, while its policy works. */
@@ -582,7 +678,8 @@ static void check_disk_goes(void (*away)(void), void (*back)(void))
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK_EQ(status, 0);
 	CHECK_EQ(p->bss->inits, 1);
-	CHECK_EQ(p->bss->exits, 1);
+	/* Pulled, it leaves sysfs first and its policy after that. */
+	CHECK_SOON(p->bss->exits == 1);
 	back();
 	CHECK_SOON(disk_is_back("disk1"));
 	rig_up(&again, "disk1", 1 * MIB);
@@ -692,7 +789,7 @@ TEST(selecting_swapping_binding_and_registering_at_once)
 	struct bpf_link *link;
 	unsigned int i;
 
-	alarm(300);
+	take_your_time();
 	load.slot = 0;
 	load_prepare(&load, "disk0");
 	rig_up_slot(&extra, bufs, 64 * KIB);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * near: a read goes to the buffer on the device's NUMA node when it can, for
- * each disk to its own.
+ * each disk to its own.  And what any policy is told of nodes, CPUs and users:
+ * here there are several of each.
  *
  * vm: iommu=strict nvme=2 cpus=4 numa=2
  */
@@ -10,6 +11,7 @@
 
 #include "policy.h"
 #include "near.skel.h"
+#include "selftests/bpf/puppet.skel.h"
 
 #define SIZE	(1 * MIB)
 #define LEN	(64 * KIB)
@@ -186,6 +188,30 @@ TEST(a_write_has_to_say_where_from)
 	CHECK_EQ(rig_check_disk(r, POS, LEN, SEED), 0);
 }
 
+/* The new one's init() is called before the old one's exit(). */
+TEST(a_swap_that_keeps_the_map_keeps_the_nodes)
+{
+	static const int nodes[] = { 1, 0 };
+	struct near *new = near__open();
+	struct bpf_link *link;
+	struct rig r[2];
+	uint32_t dev;
+	int fd;
+
+	n = near__open_and_load();
+	CHECK(n && new);
+	link = policy_attach(n->maps.near);
+	set_up(r, "disk0", 2, nodes, NULL);
+	CHECK_EQ(policy_select(r->bdev, "near"), 0);
+	fd = bpf_map__fd(n->maps.disks);
+	CHECK_EQ(bpf_map__reuse_fd(new->maps.disks, fd), 0);
+	CHECK_EQ(near__load(new), 0);
+	CHECK_EQ(bpf_link__update_map(link, new->maps.near), 0);
+	check_goes_to(r, 2, 1, 0, LEN);
+	CHECK_EQ(policy_select(r->bdev, "none"), 0);
+	CHECK_EQ(bpf_map_get_next_key(fd, NULL, &dev), -ENOENT);
+}
+
 TEST(attach_io_detach_io)
 {
 	static const int nodes[] = { 1, 0 };
@@ -199,6 +225,112 @@ TEST(attach_io_detach_io)
 	CHECK_EQ(placed_io(r, READ_CMD, POS, LEN, SLOT_ANY, 0, 0).res, -ENOENT);
 	CHECK_EQ(rig_io(r, READ_CMD, POS, LEN, 0), LEN);
 	CHECK_EQ(rig_check(r, 0, POS, LEN, SEED), 0);
+}
+
+/* ---- what any policy is told ---- */
+
+static int node_of_cpu(unsigned int cpu)
+{
+	char path[64];
+	int node;
+
+	for (node = 0; node < 2; node++) {
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/node/node%d/cpu%u", node, cpu);
+		if (!access(path, F_OK))
+			return node;
+	}
+	return -1;
+}
+
+static struct puppet *puppet_up(int bdev)
+{
+	struct puppet *p = puppet__open_and_load();
+
+	CHECK(p);
+	policy_attach(p->maps.puppet);
+	CHECK_EQ(policy_select(bdev, "puppet"), 0);
+	return p;
+}
+
+TEST(a_policy_is_told_where_an_io_is_submitted)
+{
+	static const int nodes[] = { 1 };
+	unsigned int cpu, far = 0;
+	struct puppet *p;
+	struct rig r;
+
+	set_up(&r, "disk0", 1, nodes, NULL);
+	p = puppet_up(r.bdev);
+	for (cpu = 0; cpu < 4; cpu++) {
+		run_on(cpu);
+		CHECK_EQ(rig_io(&r, READ_CMD, POS, LEN, 0), LEN);
+		CHECK_EQ(p->bss->placed.cpu, cpu);
+		CHECK_EQ(p->bss->placed.node, node_of_cpu(cpu));
+		CHECK_EQ(p->bss->queued.cpu, cpu);
+		CHECK_EQ(p->bss->queued.node, node_of_cpu(cpu));
+		CHECK_EQ(p->bss->completed.hctx, p->bss->local);
+		far += p->bss->placed.node != node_of(r.bdev);
+	}
+	CHECK_EQ(far, 2);
+}
+
+TEST(a_policy_is_told_the_nodes_of_disk_and_memory)
+{
+	static const int nodes[] = { 1 };
+	struct rig r0, r1;
+	struct puppet *p;
+
+	set_up(&r0, "disk0", 1, nodes, NULL);
+	set_up(&r1, "disk1", 1, nodes, NULL);
+	p = puppet_up(r0.bdev);
+	CHECK_EQ(p->bss->started.node, 0);
+	CHECK_EQ(policy_select(r1.bdev, "puppet"), 0);
+	CHECK_EQ(p->bss->started.node, 1);
+	CHECK_EQ(rig_io(&r0, READ_CMD, POS, LEN, 0), LEN);
+	CHECK_EQ(p->bss->seen.node, 1);
+}
+
+/* A channel to the buffer of @r that @uid opened. */
+static struct rig channel_of(struct rig *r, uid_t uid)
+{
+	struct rig other = *r;
+
+	CHECK_EQ(setresuid(uid, uid, 0), 0);
+	other.chan = blkdmabuf_channel(r->bdev);
+	CHECK_EQ(setresuid(0, 0, 0), 0);
+	CHECK(other.chan >= 0);
+	CHECK_EQ(blkdmabuf_bind(other.chan, r->dmabuf, 0, NULL), 0);
+	return other;
+}
+
+static void check_told_of(struct puppet *p, struct rig *r, uid_t uid,
+			  uint64_t cgroup)
+{
+	CHECK_EQ(rig_io(r, READ_CMD, POS, LEN, 0), LEN);
+	CHECK_EQ(p->bss->placed.uid, uid);
+	CHECK_EQ(p->bss->placed.cgroup, cgroup);
+	CHECK_EQ(p->bss->seen.uid, uid);
+	CHECK_EQ(p->bss->seen.cgroup, cgroup);
+}
+
+TEST(a_policy_is_told_who_opened_the_channel_not_who_submits)
+{
+	static const int nodes[] = { 0 };
+	uint64_t mine, theirs;
+	struct rig r, other;
+	struct puppet *p;
+
+	mine = enter_cgroup("near-mine");
+	set_up(&r, "disk0", 1, nodes, NULL);
+	p = puppet_up(r.bdev);
+	theirs = enter_cgroup("near-theirs");
+	CHECK(mine != theirs);
+	other = channel_of(&r, 1234);
+	CHECK_EQ(p->bss->granted.uid, 1234);
+	CHECK_EQ(p->bss->granted.cgroup, theirs);
+	check_told_of(p, &r, 0, mine);
+	check_told_of(p, &other, 1234, theirs);
 }
 
 int main(int argc, char **argv)

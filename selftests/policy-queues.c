@@ -4,11 +4,10 @@
  * chose, as the driver's own tracepoint shows.  isolate keeps two cgroups
  * apart, steer goes round a queue that is busy, CPUs and queues come and go.
  *
- * vm: tag=plain iommu=strict nvme=2 cpus=4
- * vm: tag=typed iommu=strict nvme=2 cpus=4 append=nvme.write_queues=2
+ * vm: tag=plain iommu=strict nvme=2 cpus=4 timeout=1800
+ * vm: tag=typed iommu=strict nvme=2 cpus=4 append=nvme.write_queues=2 append=nvme.poll_queues=1 timeout=1800
  */
 #include <dirent.h>
-#include <sched.h>
 
 #include "policy-load.h"
 #include "isolate.skel.h"
@@ -22,15 +21,6 @@
 
 /* ---- what the driver did ---- */
 
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		tap_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 static struct { uint64_t pos; unsigned int hctx; } *seen;
 static unsigned int nr_seen;
 
@@ -40,8 +30,8 @@ static void trace_begin(void)
 	put(TRACE "trace", "");
 }
 
-/* Up to here: what trace_count() counts. */
-static void trace_end(void)
+/* Up to here, the commands of one kind: what trace_count() counts. */
+static void trace_end_of(const char *command)
 {
 	const unsigned int most = 200000;
 	unsigned int qid;
@@ -57,7 +47,8 @@ static void trace_end(void)
 	for (nr_seen = 0; nr_seen < most && fgets(line, sizeof(line), f);) {
 		char *q = strstr(line, "qid="), *s = strstr(line, "slba=");
 
-		if (!q || !s || sscanf(q, "qid=%u", &qid) != 1 ||
+		if (!q || !s || !strstr(line, command) ||
+		    sscanf(q, "qid=%u", &qid) != 1 ||
 		    sscanf(s, "slba=%lu", &slba) != 1)
 			continue;
 		CHECK(qid >= 1 && qid <= MAX_HCTX);
@@ -66,6 +57,11 @@ static void trace_end(void)
 		seen[nr_seen++].hctx = qid - 1;
 	}
 	fclose(f);
+}
+
+static void trace_end(void)
+{
+	trace_end_of("cmd=(nvme_cmd_read ");
 }
 
 /* Requests per hctx to a range on the disk, and all of them. */
@@ -158,13 +154,14 @@ static bool is_usable(unsigned int hctx)
 	return false;
 }
 
-static void run_on(unsigned int cpu)
+static uint64_t usable_bits(void)
 {
-	cpu_set_t set;
+	uint64_t bits = 0;
+	unsigned int i;
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	CHECK_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+	for (i = 0; i < nr_usable; i++)
+		bits |= 1ULL << usable[i];
+	return bits;
 }
 
 /* Reads of 4 KiB at @pos and on, @batch of them submitted together. */
@@ -311,21 +308,51 @@ TEST(more_io_than_the_queue_has_tags)
 	       (unsigned long long)p->bss->again);
 }
 
+/* What is for polling is for neither. */
+static const struct {
+	unsigned int	op;
+	const char	*type;
+} directions[] = {
+	{ READ_CMD, "read" }, { WRITE_CMD, "default" },
+};
+
 TEST(a_queue_of_another_type_is_a_wrong_answer)
 {
 	struct puppet *p;
-	unsigned int i;
+	unsigned int i, k;
 
 	set_up();
 	if (nr_usable == nr_hctx)
 		tap_skip("nvme.write_queues");
+	look_at_queues("poll");
+	CHECK_EQ(nr_usable, 1);
 	p = puppet_up();
-	for (i = 0; i < nr_hctx; i++) {
-		p->data->hctx = i;
-		refused_begin();
-		CHECK_EQ(rig_io(&r, READ_CMD, POS, PAGE, 0),
-			 is_usable(i) ? (int)PAGE : -EINVAL);
-		refused_end(BLK_DMABUF_POLICY_HCTX, !is_usable(i));
+	for (k = 0; k < ARRAY_SIZE(directions); k++) {
+		look_at_queues(directions[k].type);
+		for (i = 0; i < nr_hctx; i++) {
+			p->data->hctx = i;
+			refused_begin();
+			CHECK_EQ(rig_io(&r, directions[k].op, POS + 4 * MIB,
+					PAGE, 0),
+				 is_usable(i) ? (int)PAGE : -EINVAL);
+			refused_end(BLK_DMABUF_POLICY_HCTX_TYPE, !is_usable(i));
+		}
+	}
+}
+
+TEST(a_walk_of_the_queues_shows_those_of_the_right_type)
+{
+	struct puppet *p;
+	unsigned int k;
+
+	set_up();
+	p = puppet_up();
+	for (k = 0; k < ARRAY_SIZE(directions); k++) {
+		look_at_queues(directions[k].type);
+		CHECK_EQ(rig_io(&r, directions[k].op, POS + 4 * MIB, PAGE, 0),
+			 PAGE);
+		CHECK_EQ(p->bss->walked, usable_bits());
+		CHECK_EQ(p->bss->nr_hctx, nr_hctx);
 	}
 }
 
@@ -347,21 +374,13 @@ static struct isolate *isolate_up(unsigned int classes, bool by_hint)
 /* Another channel on the same buffer, opened in a cgroup, whose id is told. */
 static uint64_t channel_in(struct rig *other, const char *name)
 {
-	char dir[128], file[160], pid[16];
-	struct stat st;
+	uint64_t cgroup = enter_cgroup(name);
 
-	snprintf(dir, sizeof(dir), "/sys/fs/cgroup/%s", name);
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		tap_skip("a writable cgroup2 hierarchy");
-	snprintf(file, sizeof(file), "%s/cgroup.procs", dir);
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	put(file, pid);
 	*other = r;
 	other->chan = blkdmabuf_channel(r.bdev);
 	CHECK(other->chan >= 0);
 	CHECK_EQ(blkdmabuf_bind(other->chan, r.dmabuf, 0, NULL), 0);
-	CHECK_EQ(stat(dir, &st), 0);
-	return st.st_ino;
+	return cgroup;
 }
 
 static void set_class(struct isolate *s, uint64_t cgroup, uint32_t class)
@@ -435,6 +454,8 @@ TEST(isolate_keeps_two_cgroups_apart)
 	set_class(s, bulk_id, 1);
 	read_in_class(&bulk, POS, 1, 2, 0);
 	read_in_class(&fast, POS + MIB, 0, 2, 0);
+	/* It hears of what is refused, too, which took no queue. */
+	CHECK_EQ(rig_io(&fast, READ_CMD, POS, PAGE, r.size), -ERANGE);
 	check_taken(s, 2);
 	/* Edited live. */
 	set_class(s, bulk_id, 0);
@@ -455,9 +476,9 @@ TEST(isolate_keeps_them_apart_while_both_are_at_it)
 	struct io_uring_cqe *cqe;
 	struct io_uring_sqe *sqe;
 	struct io_uring ring;
+	unsigned int i, cpu;
 	struct isolate *s;
 	struct rig fast;
-	unsigned int i;
 
 	set_up();
 	s = isolate_up(2, false);
@@ -465,6 +486,11 @@ TEST(isolate_keeps_them_apart_while_both_are_at_it)
 	load_prepare(&load, "disk0");
 	channel_in(&fast, "fast");
 	CHECK_EQ(io_uring_queue_init(64, &ring, IORING_SETUP_CQE32), 0);
+	/* What writes in bulk does so where the queue is of the other class. */
+	look_at_queues("default");
+	for (cpu = 0; local[cpu] % 2 && cpu < 3;)
+		cpu++;
+	run_on(cpu);
 	trace_begin();
 	load_begin(&load);
 	for (i = 0; i < 300; i++) {
@@ -480,9 +506,13 @@ TEST(isolate_keeps_them_apart_while_both_are_at_it)
 	load_end(&load);
 	trace_end();
 	CHECK_EQ(rig_check(&r, 0, POS, 1 * MIB, SEED), 0);
+	look_at_queues("read");
 	check_class(POS, 1 * MIB, 0, 2, true);
-	/* What it writes it checks by plain reads, which have no class. */
 	check_class(load.pos, LOAD_SIZE, 1, 2, false);
+	/* What it wrote it has checked by plain reads, which have no class. */
+	trace_end_of("cmd=(nvme_cmd_write ");
+	look_at_queues("default");
+	check_class(load.pos + LOAD_SIZE, LOAD_SIZE, 1, 2, false);
 }
 
 TEST(isolate_goes_by_hint_when_told_to)
@@ -564,6 +594,7 @@ struct steer_disk {
 	uint64_t latency_ns[256];
 	uint64_t local;
 	uint64_t moved;
+	uint64_t users;
 };
 
 static struct steer *steer_up(unsigned int idle)
@@ -682,6 +713,33 @@ TEST(steer_forgets_a_disk_that_dropped_it)
 	read_many(&r, POS, 8, 8, 0);
 }
 
+/* The new one's init() is called before the old one's exit(). */
+TEST(steer_keeps_what_it_knows_when_a_swap_keeps_the_map)
+{
+	struct steer *old = steer__open_and_load(), *new = steer__open();
+	struct steer_disk disk;
+	struct bpf_link *link;
+	uint32_t dev;
+	int fd;
+
+	set_up();
+	CHECK(old && new);
+	fd = bpf_map__fd(old->maps.disks);
+	link = policy_attach(old->maps.steer);
+	CHECK_EQ(policy_select(r.bdev, "steer"), 0);
+	run_on(0);
+	read_many(&r, POS, 8, 8, 0);
+	CHECK_EQ(bpf_map__reuse_fd(new->maps.disks, fd), 0);
+	CHECK_EQ(steer__load(new), 0);
+	CHECK_EQ(bpf_link__update_map(link, new->maps.steer), 0);
+	steer_disk(new, &disk);
+	CHECK(disk.latency_ns[local[0]] > 0);
+	CHECK_EQ(disk.users, 1);
+	read_many(&r, POS, 8, 8, 0);
+	CHECK_EQ(policy_select(r.bdev, "none"), 0);
+	CHECK_EQ(bpf_map_get_next_key(fd, NULL, &dev), -ENOENT);
+}
+
 TEST(steer_keeps_the_bytes_right_under_load)
 {
 	set_up();
@@ -721,6 +779,7 @@ TEST(a_queue_whose_cpu_is_offline_means_the_default)
 	refused_end(0, 0);
 	trace_end();
 	cpu_online(3, true);
+	CHECK_EQ(p->bss->walked, usable_bits() & ~(1ULL << local[3]));
 	CHECK_EQ(trace_count(POS, 16 * PAGE, hctx), 16);
 	CHECK_EQ(hctx[local[1]], 16);
 	trace_begin();
@@ -750,7 +809,7 @@ TEST(cpus_come_and_go_under_load)
 	struct puppet *p;
 	unsigned int i;
 
-	alarm(300);
+	take_your_time();
 	set_up();
 	load_prepare(&load, "disk0");
 	p = puppet_up();
@@ -787,7 +846,7 @@ TEST(the_controller_is_reset_under_load)
 	struct puppet *p;
 	unsigned int i;
 
-	alarm(300);
+	take_your_time();
 	set_up();
 	load_prepare(&load, "disk0");
 	p = puppet_up();
@@ -810,7 +869,7 @@ TEST(the_number_of_queues_changes_under_load)
 	static const char param[] = "/sys/module/nvme/parameters/write_queues";
 	unsigned int had;
 
-	alarm(300);
+	take_your_time();
 	set_up();
 	if (nr_usable == nr_hctx)
 		tap_skip("nvme.write_queues");
@@ -833,7 +892,22 @@ TEST(the_number_of_queues_changes_under_load)
 	refused_end(0, 0);
 }
 
+/* A test that failed may have left the machine with less than it found. */
+static void put_back(void)
+{
+	unsigned int cpu;
+
+	for (cpu = 1; cpu < 4; cpu++)
+		cpu_online(cpu, true);
+	rig_clean();
+}
+
 int main(int argc, char **argv)
 {
-	return rig_main(argc, argv);
+	int ret;
+
+	CHECK_EQ(blkdmabuf_ctl_open(&rig_ctl, NULL), 0);
+	ret = tap_main(argc, argv, put_back);
+	blkdmabuf_ctl_close(rig_ctl);
+	return ret;
 }

@@ -47,15 +47,6 @@ struct vfio_device_feature_dma_buf {
 
 static int device;
 
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		tap_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 /* The first path that matches, or skip the test. */
 static char *path_like(const char *pattern)
 {

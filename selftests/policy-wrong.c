@@ -71,32 +71,33 @@ static void check_fails(int error, enum blk_dmabuf_reason reason)
 	check_works();
 }
 
-static void check_offset(uint64_t offset, int error)
+static void check_offset(uint64_t offset, int error,
+			 enum blk_dmabuf_reason reason)
 {
 	set_up();
 	p->data->offset = offset;
-	check_fails(error, BLK_DMABUF_POLICY_RANGE);
+	check_fails(error, reason);
 	CHECK_EQ(p->bss->completes, p->bss->places);
 }
 
 TEST(an_offset_behind_the_buffer)
 {
-	check_offset(SIZE, -ERANGE);
+	check_offset(SIZE, -ERANGE, BLK_DMABUF_POLICY_RANGE);
 }
 
 TEST(an_offset_that_leaves_the_buffer_in_the_middle_of_the_io)
 {
-	check_offset(SIZE - LEN + PAGE, -ERANGE);
+	check_offset(SIZE - LEN + PAGE, -ERANGE, BLK_DMABUF_POLICY_RANGE);
 }
 
 TEST(an_offset_whose_end_overflows)
 {
-	check_offset(-LEN, -ERANGE);
+	check_offset(-LEN, -ERANGE, BLK_DMABUF_POLICY_RANGE);
 }
 
 TEST(an_offset_unaligned_for_the_device)
 {
-	check_offset(1, -EINVAL);
+	check_offset(1, -EINVAL, BLK_DMABUF_POLICY_UNALIGNED);
 }
 
 static void check_slot(uint64_t slot)
@@ -389,22 +390,28 @@ TEST(admit_returns_the_smallest_number)
 	check_admit(INT32_MIN, -EINVAL, BLK_DMABUF_POLICY_ERROR);
 }
 
-TEST(init_that_returns_no_errno_does_not_get_selected)
+/* With what init() returns the policy is refused, and nothing is left of it. */
+static void check_init(int ret, int error, enum blk_dmabuf_reason reason)
 {
-	static const int rets[] = { 1, INT32_MAX, INT32_MIN, -529 };
+	p->bss->init_ret = ret;
+	refused_begin();
+	CHECK_EQ(policy_select(r[0].bdev, "puppet"), error);
+	refused_end(reason, 1);
+	CHECK(policy_is(r[0].bdev, "none"));
+}
+
+TEST(init_that_does_not_return_0_does_not_get_selected)
+{
+	static const int no_errno[] = { 1, INT32_MAX, INT32_MIN, -529 };
 	unsigned int i;
 
 	set_up();
 	CHECK_EQ(policy_select(r[0].bdev, "none"), 0);
 	CHECK_EQ(p->bss->inits, 1);
 	CHECK_EQ(p->bss->exits, 1);
-	for (i = 0; i < ARRAY_SIZE(rets); i++) {
-		p->bss->init_ret = rets[i];
-		CHECK_EQ(policy_select(r[0].bdev, "puppet"), -EINVAL);
-		CHECK(policy_is(r[0].bdev, "none"));
-	}
-	p->bss->init_ret = -EDQUOT;
-	CHECK_EQ(policy_select(r[0].bdev, "puppet"), -EDQUOT);
+	for (i = 0; i < ARRAY_SIZE(no_errno); i++)
+		check_init(no_errno[i], -EINVAL, BLK_DMABUF_POLICY_ERROR);
+	check_init(-EDQUOT, -EDQUOT, BLK_DMABUF_NOT_SELECTED);
 	CHECK_EQ(p->bss->exits, 1);
 	CHECK_EQ(rig_io(r, READ_CMD, POS, LEN, 0), LEN);
 	CHECK_EQ(p->bss->places, 0);

@@ -11,6 +11,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <libgen.h>
+#include <sched.h>
 #include <sys/sysmacros.h>
 
 #include "rig.h"
@@ -25,7 +26,63 @@ typedef __u64 u64;
 
 #define SLOT_ANY	BLK_DMABUF_SLOT_ANY
 
+/* ---- where a test runs, and how long ---- */
+
+static inline void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		tap_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static inline void run_on(unsigned int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	CHECK_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+/* Move to a cgroup, which is made if need be; its id, as policies see it. */
+static inline uint64_t enter_cgroup(const char *name)
+{
+	char dir[128], file[160], pid[16];
+	struct stat st;
+
+	snprintf(dir, sizeof(dir), "/sys/fs/cgroup/%s", name);
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		tap_skip("a writable cgroup2 hierarchy");
+	snprintf(file, sizeof(file), "%s/cgroup.procs", dir);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	put(file, pid);
+	CHECK_EQ(stat(dir, &st), 0);
+	return st.st_ino;
+}
+
+/*
+ * For a test of hundreds of steps, which TAP_TIMEOUT is not meant for.  How
+ * slow the kernel is, selftests/run knows and says by TEST_TIMEOUT.
+ */
+static inline void take_your_time(void)
+{
+	const char *seconds = getenv("TEST_TIMEOUT");
+
+	alarm(2 * (seconds ? atoi(seconds) : 300));
+}
+
 /* ---- selecting ---- */
+
+/* A disk's number as policies see it, which is not as user space does. */
+static inline uint32_t kernel_dev(int bdev)
+{
+	struct stat st;
+
+	CHECK_EQ(fstat(bdev, &st), 0);
+	return major(st.st_rdev) << 20 | minor(st.st_rdev);
+}
 
 /* The attribute of the disk behind an open block device. */
 static inline void policy_path(char *path, size_t size, int bdev)

@@ -19,7 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TAP_TIMEOUT	180	/* seconds; nothing takes 10 on an idle machine */
+/* Seconds; nothing takes 10 on an idle machine.  $TEST_TIMEOUT if that is set. */
+#define TAP_TIMEOUT	180
 #define TAP_SKIPPED	77
 
 struct tap_test {
@@ -120,6 +121,14 @@ static inline void tap_name(const char *id)
 		putchar(*id == '_' ? ' ' : *id);
 }
 
+/* selftests/run gives a slow kernel more. */
+static inline unsigned int tap_timeout(void)
+{
+	const char *env = getenv("TEST_TIMEOUT");
+
+	return env && atoi(env) > 0 ? atoi(env) : TAP_TIMEOUT;
+}
+
 /* @after runs in the parent, behind each test. */
 static inline int tap_main(int argc, char **argv, void (*after)(void))
 {
@@ -142,7 +151,7 @@ static inline int tap_main(int argc, char **argv, void (*after)(void))
 		fflush(stdout);
 		pid = fork();
 		if (!pid) {
-			alarm(TAP_TIMEOUT);
+			alarm(tap_timeout());
 			test->run();
 			fflush(stdout);
 			_exit(0);

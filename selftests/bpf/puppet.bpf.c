@@ -29,6 +29,9 @@ bool hctx_is_hint;
 
 s32 init_ret, admit_ret;
 
+/* init() is fine so many times, and init_ret counts after that. */
+u64 good_inits;
+
 u64 inits, exits, admits, places, map_queues, completes, again, failed;
 u64 invalidations;
 u32 last_invalid;
@@ -37,6 +40,7 @@ struct puppet_grant granted, seen;
 struct puppet_queue started;
 int seen_ret, next_slot;
 u32 nr_hctx, local;
+u64 walked;	/* the hctxs that next_hctx() shows, a bit each */
 int load;
 
 #define COUNT(what)	__sync_fetch_and_add(&(what), 1)
@@ -89,7 +93,7 @@ s32 BLKDMABUF_OP_SLEEPABLE(puppet_init, struct blk_dmabuf_queue *queue)
 {
 	COUNT(inits);
 	save_queue(&started, queue);
-	return init_ret;
+	return inits > good_inits ? init_ret : 0;
 }
 
 void BLKDMABUF_OP_SLEEPABLE(puppet_exit, struct blk_dmabuf_queue *queue)
@@ -131,6 +135,20 @@ s32 BLKDMABUF_OP(puppet_place, struct blk_dmabuf_desc *desc)
 	return place_ret;
 }
 
+static u64 walk_hctxs(struct blk_dmabuf_desc *desc)
+{
+	int i, next = -1;
+	u64 seen = 0;
+
+	bpf_for(i, 0, 64) {
+		next = bpf_blk_dmabuf_next_hctx(desc, next + 1);
+		if (next < 0 || next >= 64)
+			break;
+		seen |= 1ULL << next;
+	}
+	return seen;
+}
+
 s32 BLKDMABUF_OP(puppet_map_queue, struct blk_dmabuf_desc *desc)
 {
 	s32 chosen = hctx;
@@ -140,6 +158,7 @@ s32 BLKDMABUF_OP(puppet_map_queue, struct blk_dmabuf_desc *desc)
 	nr_hctx = bpf_blk_dmabuf_nr_hctx(desc);
 	local = bpf_blk_dmabuf_hctx_local(desc);
 	load = bpf_blk_dmabuf_hctx_load(desc, local);
+	walked = walk_hctxs(desc);
 	/* Else one instruction loads from either: the verifier refuses. */
 	barrier_var(chosen);
 	return hctx_is_hint ? (s32)desc->hint : chosen;
