@@ -225,5 +225,72 @@ hook() {
 	unset KERNEL_SRC
 	http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 run prepare
 	[ "$status" -ne 0 ]
+	[[ $output == *"check the network"* ]]
 	[[ $output == *"KERNEL_SRC="* ]]
+}
+
+# An archive whose downloads take their time; says when one has begun.
+slow_archive() {
+	local bin=$BATS_TEST_TMPDIR/bin
+	unset KERNEL_SRC
+	mkdir -p "$bin"
+	cat > "$bin/apt-get" <<-EOF
+		#!/bin/bash
+		case " \$* " in *" download "*)
+			touch "$BATS_TEST_TMPDIR/downloading"
+			exec sleep 3 ;;
+		esac
+	EOF
+	printf '#!/bin/bash\necho "p | %s | archive"\n' \
+		"$(sed -n 's/^version=//p' kern/BASE)" > "$bin/apt-cache"
+	chmod +x "$bin"/*
+	PATH=$bin:$PATH
+}
+
+# interrupt SIGNAL: kern/prepare alone, without its children, during a download
+interrupt() {
+	local pid
+	"$ROOT/kern/prepare" --tree > out 2>&1 &
+	pid=$!
+	for _ in {1..100}; do
+		[ ! -e "$BATS_TEST_TMPDIR/downloading" ] || break
+		sleep 0.1
+	done
+	kill "-$1" $pid
+	wait $pid || :
+	rm "$BATS_TEST_TMPDIR/downloading"
+}
+
+# What reported the progress of a download used to hold the lock for ever when
+# only the script was killed.
+@test "a download that was interrupted does not block the next run" {
+	command -v apt-get > /dev/null || skip "apt-get is missing"
+	slow_archive
+	for signal in TERM KILL; do
+		interrupt $signal
+		flock -w 10 build/prepare.lock true
+	done
+}
+
+@test "a download that was terminated leaves nothing running" {
+	command -v apt-get > /dev/null || skip "apt-get is missing"
+	slow_archive
+	interrupt TERM
+	# apt is let go on to its end.
+	for _ in {1..100}; do
+		pgrep -f "$ROOT/kern/prepare" || break
+		sleep 0.1
+	done
+	run pgrep -f "$ROOT/kern/prepare"
+	[ -z "$output" ]
+}
+
+@test "a run that waits for another one says so" {
+	mkdir -p build
+	flock build/prepare.lock sleep 2 &
+	sleep 0.5
+	run prepare
+	[ "$status" -eq 0 ]
+	[[ $output == *"waiting"* ]]
+	[ -e "$TREE/block/file.c" ]
 }

@@ -151,3 +151,15 @@ last() { printf '%s\n' "${lines[-1]}"; }
 	[ "$status" -ne 0 ]
 	[[ $(last) == *" 0 skipped" ]]
 }
+
+# Said in setup() it has no effect: a suite that builds for long was cut off.
+@test "a suite that needs longer than others says so in setup_file" {
+	printf '%s\n' 'setup_file() { export BATS_TEST_TIMEOUT=20; }' \
+		'@test "takes its time" {' 'sleep 3' '}' \
+		> selftests/host/long.bats
+	TEST_TIMEOUT=1 run selftests/run --host
+	[ "$status" -eq 0 ]
+	sed -i s/setup_file/setup/ selftests/host/long.bats
+	TEST_TIMEOUT=1 run selftests/run --host
+	[ "$status" -ne 0 ]
+}
