@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
@@ -30,12 +31,18 @@ static const char *const verdict_words[] = {
 /**
  * struct checks - what was found out so far
  * @list: for JSON
- * @usable: nothing that is needed is missing
+ * @usable: nothing that is needed is missing, or may be
  */
 struct checks {
 	struct json_object	*list;
 	bool			usable;
 };
+
+/* Who relies on the exit status must not be told yes where nobody knows. */
+static bool wanting(enum verdict verdict)
+{
+	return verdict == NO || verdict == UNKNOWN;
+}
 
 static void tell(struct checks *c, const char *name, enum verdict verdict,
 		 const char *text, const char *advice)
@@ -46,14 +53,14 @@ static void tell(struct checks *c, const char *name, enum verdict verdict,
 	json_object_object_add(obj, "ok", verdict > YES ? NULL :
 			       json_object_new_boolean(verdict));
 	add_str(obj, "text", text);
-	add_str(obj, "advice", verdict == NO ? advice : NULL);
+	add_str(obj, "advice", wanting(verdict) ? advice : NULL);
 	json_object_array_add(c->list, obj);
-	if (verdict == NO)
+	if (wanting(verdict))
 		c->usable = false;
 	if (want_json)
 		return;
 	printf("%-12s %-4s %s", name, verdict_words[verdict], text);
-	if (verdict == NO && advice)
+	if (wanting(verdict) && advice)
 		printf("; try: %s", advice);
 	putchar('\n');
 }
@@ -116,22 +123,25 @@ static void check_privilege(struct checks *c)
 		     "run it as root");
 }
 
+/* As for register: the directory is there, or only its last part is not. */
+static bool on_bpffs(const char *pin)
+{
+	char parent[PATH_MAX];
+	struct statfs fs;
+
+	snprintf(parent, sizeof(parent), "%s", pin);
+	if (statfs(pin, &fs) &&
+	    (errno != ENOENT || statfs(dirname(parent), &fs)))
+		return false;
+	return fs.f_type == BPF_FS_MAGIC;
+}
+
 static void check_bpffs(struct checks *c, const char *pin)
 {
-	char dir[PATH_MAX];
-	struct statfs fs;
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", pin);
-	while (statfs(dir, &fs)) {
-		slash = strrchr(dir, '/');
-		if (!slash || slash == dir)
-			break;
-		*slash = 0;
-	}
-	if (!strchr(dir, '/') || fs.f_type != BPF_FS_MAGIC)
+	if (!on_bpffs(pin))
 		tell(c, "bpffs", NO, say("%s is not on a bpffs", pin),
-		     "mount -t bpf bpf /sys/fs/bpf");
+		     "mount -t bpf bpf /sys/fs/bpf; of the directory only the "
+		     "last part is made");
 	else
 		tell(c, "bpffs", YES, say("%s%s", pin, pin_exists(pin) ?
 					  "/regs is pinned" : ""), NULL);
@@ -170,17 +180,26 @@ static void check_registered(struct checks *c, struct blkdmabuf_ctl *ctl,
 	ret = blkdmabuf_map(ctl, res.id);
 	blkdmabuf_info(ctl, res.id, &info);
 	if (ret)
-		tell(c, "device", NO, say("a udmabuf attaches but does not "
+		tell(c, "device", NO, say("a dma-buf attaches but does not "
 					  "map: %s", info.reason ?
 					  blkdmabuf_reason_text(info.reason) :
 					  strerror(-ret)),
 		     blkdmabuf_reason_advice(info.reason));
 	else
 		tell(c, "device", YES,
-		     say("a udmabuf attaches and maps on %s%s", info.disk,
+		     say("a dma-buf attaches and maps on %s%s", info.disk,
 			 info.flags & BLK_DMABUF_F_SYNC ?
 			 ", with bounce buffers or caches between" : ""), NULL);
 	blkdmabuf_unregister(ctl, res.id);
+}
+
+/* Any memory will do; a kernel can have one kind and not the other. */
+static int some_dmabuf(void)
+{
+	size_t size = sysconf(_SC_PAGESIZE);
+	int fd = blkdmabuf_udmabuf(size, 0);
+
+	return fd >= 0 ? fd : blkdmabuf_heap("system", size);
 }
 
 static void check_support(struct checks *c, struct blkdmabuf_ctl *ctl,
@@ -193,35 +212,41 @@ static void check_support(struct checks *c, struct blkdmabuf_ctl *ctl,
 		     NULL);
 		return;
 	}
-	dmabuf = blkdmabuf_udmabuf(sysconf(_SC_PAGESIZE), 0);
+	dmabuf = some_dmabuf();
 	if (dmabuf < 0) {
-		tell(c, "device", UNKNOWN, say("no udmabuf to try it with: %s",
-					       strerror(-dmabuf)), NULL);
+		tell(c, "device", UNKNOWN,
+		     say("no dma-buf to try it with: %s", strerror(-dmabuf)),
+		     "boot a kernel with CONFIG_UDMABUF=y");
 		return;
 	}
 	check_registered(c, ctl, dev, dmabuf);
 	close(dmabuf);
 }
 
-static const struct {
-	const char *type;
-	const char *text;
+static const struct iommu_type {
+	const char	*type;
+	enum verdict	verdict;
+	const char	*text;
 } iommu_types[] = {
-	{ "DMA",	"translated, strict: each unmap is flushed at once" },
-	{ "DMA-FQ",	"translated, lazy: unmaps are flushed in batches" },
-	{ "identity",	"passthrough: addresses are physical" },
-	{ "blocked",	"blocked: the device can do no DMA" },
-	{ "unmanaged",	"translated by somebody else, such as vfio" },
+	{ "DMA", INFO, "translated, strict: each unmap is flushed at once" },
+	{ "DMA-FQ", INFO, "translated, lazy: unmaps are flushed in batches" },
+	{ "identity", INFO, "passthrough: addresses are physical" },
+	{ "blocked", NO, "blocked: the device can do no DMA" },
+	{ "unmanaged", NO, "translated by somebody else, such as vfio" },
 };
 
-static const char *iommu_text(const char *type)
+static void tell_iommu(struct checks *c, const char *type)
 {
-	size_t i;
+	const struct iommu_type *t;
 
-	for (i = 0; i < ARRAY_SIZE(iommu_types); i++)
-		if (!strcmp(iommu_types[i].type, type))
-			return iommu_types[i].text;
-	return type;
+	for (t = iommu_types; t < iommu_types + ARRAY_SIZE(iommu_types); t++) {
+		if (strcmp(t->type, type))
+			continue;
+		tell(c, "iommu", t->verdict, say("%s (%s)", t->text, type),
+		     "give its group's devices back to their own drivers");
+		return;
+	}
+	tell(c, "iommu", INFO, type, NULL);
 }
 
 /* The device that does the DMA is the first one upwards that has a group. */
@@ -231,19 +256,19 @@ static void check_iommu(struct checks *c, const struct device *dev)
 	char *slash;
 
 	if (device_sysfs(dev->disk, dir, sizeof(dir))) {
-		tell(c, "iommu", UNKNOWN, "the disk is not in sysfs", NULL);
+		tell(c, "iommu", INFO, "not known: the disk is not in sysfs",
+		     NULL);
 		return;
 	}
 	if (strstr(dir, "/devices/virtual/")) {
-		tell(c, "iommu", UNKNOWN, "a virtual device has none of its "
-		     "own", NULL);
+		tell(c, "iommu", INFO, "a virtual device has none of its own",
+		     NULL);
 		return;
 	}
 	while ((slash = strrchr(dir, '/')) && slash != dir) {
 		if (read_line(say("%s/iommu_group/type", dir), type,
 			      sizeof(type))) {
-			tell(c, "iommu", INFO, say("%s (%s)", iommu_text(type),
-						   type), NULL);
+			tell_iommu(c, type);
 			return;
 		}
 		*slash = 0;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,26 @@ static int register_failed(const char *path,
 		    .advice = advice);
 }
 
+/*
+ * Tell the id.  A registration outlives us, and one whose id nobody was told
+ * would keep its memory until the pin goes.
+ */
+static int register_told(struct blkdmabuf_ctl *ctl, uint32_t id)
+{
+	int ret = put_info(ctl, id);
+
+	if (!ret && fflush(stdout)) {
+		ret = -errno;
+		/* Standard output is what does not work. */
+		want_json = false;
+		ret = fail(.what = "write to", .object = "standard output",
+			   .err = ret);
+	}
+	if (ret)
+		blkdmabuf_unregister(ctl, id);
+	return ret;
+}
+
 static int register_on(const struct options *o, const struct device *dev,
 		       int dmabuf)
 {
@@ -247,7 +268,7 @@ static int register_on(const struct options *o, const struct device *dev,
 			goto close;
 		}
 	}
-	ret = put_info(ctl, res.id);
+	ret = register_told(ctl, res.id);
 close:
 	blkdmabuf_ctl_close(ctl);
 	return ret;
@@ -258,6 +279,8 @@ int cmd_register(const struct options *o)
 	struct device dev;
 	int dmabuf, ret;
 
+	/* A reader that went away must not end us before we have cleaned up. */
+	signal(SIGPIPE, SIG_IGN);
 	ret = source_check(o);
 	if (!ret)
 		ret = need_kernel();

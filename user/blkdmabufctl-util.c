@@ -352,8 +352,11 @@ int device_open(struct device *dev, const char *path, int flags)
 	}
 	if (err == ENOENT || err == ENXIO || err == ENOTDIR)
 		advice = "lsblk -p lists the block devices there are";
-	else if (err == EBUSY)
+	else if (err == EBUSY && flags & O_EXCL)
 		advice = "it is mounted or held: unmount it, or --force";
+	else if (err == EBUSY)
+		advice = "this kernel lets nobody write to what is mounted: "
+			 "unmount it";
 	else if (err == EROFS)
 		advice = say("blockdev --setrw %s", path);
 	return fail(.what = "open", .object = path, .err = -err,

@@ -41,6 +41,18 @@ setup() {
 	LD_LIBRARY_PATH=$DEST/usr/lib ldd example | grep -q 'libblkdmabuf.so.0 => /'
 }
 
+@test "the example builds with what pkg-config says, static" {
+	cd "$BATS_TEST_TMPDIR"
+	# shellcheck disable=SC2046
+	gcc -Wall -D_GNU_SOURCE -static -o example \
+		"$BATS_TEST_DIRNAME/../../user/example.c" \
+		$(pkg-config --static --cflags --libs libblkdmabuf)
+	run readelf -d example
+	[[ $output == *"no dynamic section"* ]]
+	run ./example
+	[[ $output == *"usage: "* ]]
+}
+
 @test "the library shows its own names alone, with a version" {
 	run nm -D --defined-only "$DEST/usr/lib/libblkdmabuf.so.0"
 	[ "$status" -eq 0 ]
