@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
 # Disks, controllers and CPUs come and go under checked I/O: what is reported as
 # done is right, what is not fails cleanly, nothing hangs, and a registration on

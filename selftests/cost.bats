@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
 # What it is for: an I/O on a premapped buffer makes the IOMMU do nothing, where
 # an ordinary one makes it map, unmap and invalidate; and a request is as large
@@ -82,4 +82,13 @@ largest() {
 	[ "$LARGEST" -eq $((64 << 10)) ]
 	counted read contiguous
 	[ "$LARGEST" -eq $((512 << 10)) ]
+}
+
+# Or a count of 0 would be none.
+@test "events that were lost fail the count" {
+	echo 4 > "$TRACE/buffer_size_kb"
+	counted read pages > "$BATS_TEST_TMPDIR/out" 2>&1 &
+	! wait $! || false
+	cat "$BATS_TEST_TMPDIR/out"
+	grep -q "events were lost" "$BATS_TEST_TMPDIR/out"
 }

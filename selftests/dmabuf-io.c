@@ -47,6 +47,7 @@ static struct {
 	unsigned int	threads;
 	unsigned int	seconds;
 	uint64_t	seed;
+	uint32_t	hint;
 	const char	*gate;
 	enum corrupt	corrupt;
 	bool		tolerate;
@@ -81,6 +82,7 @@ static const struct {
 	{ { "threads", 1, NULL, 't' }, "N", "threads" },
 	{ { "seconds", 1, NULL, 'T' }, "N", "run that long instead of --count; ends early on SIGTERM" },
 	{ { "seed", 1, NULL, 'S' }, "N", "makes the data differ" },
+	{ { "hint", 1, NULL, 'H' }, "N", "goes with each I/O, for a policy" },
 	{ { "gate", 1, NULL, 'g' }, "FILE", "holds 1 while there is no other than the I/O itself, else 0" },
 	{ { "tolerate", 0, NULL, 'e' }, NULL, "I/O may fail; what it did must still be right" },
 	{ { "churn", 0, NULL, 'c' }, NULL, "drop the mapping all the time" },
@@ -170,6 +172,7 @@ static void parse(int argc, char **argv)
 		case 't': opt.threads = parse_bytes(optarg); break;
 		case 'T': opt.seconds = parse_bytes(optarg); break;
 		case 'S': opt.seed = parse_bytes(optarg); break;
+		case 'H': opt.hint = parse_bytes(optarg); break;
 		case 'g': opt.gate = optarg; break;
 		case 'e': opt.tolerate = true; break;
 		case 'c': opt.churn = true; break;
@@ -410,10 +413,10 @@ static void submit(struct worker *w, unsigned int n)
 		io_uring_prep_read_fixed(sqe, env.bdev, l->mem, l->len, l->pos, 0);
 	else if (writing)
 		blkdmabuf_prep_write(sqe, env.chan, l->pos, l->len, env.slot,
-				     l->offset, 0);
+				     l->offset, opt.hint);
 	else
 		blkdmabuf_prep_read(sqe, env.chan, l->pos, l->len, env.slot,
-				    l->offset, 0);
+				    l->offset, opt.hint);
 	sqe->user_data = n;
 }
 

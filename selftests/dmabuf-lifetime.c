@@ -442,47 +442,136 @@ TEST(a_ring_may_be_closed_with_io_in_flight)
 	check_no_dma(&r);
 }
 
-/* What the device has cannot be taken back; what it has not yet may be. */
-static void cancel_all(bool mapped)
-{
-	unsigned int i, done = 0, cancelled = 0, n = 64;
-	struct io_uring_sqe *sqe;
-	struct rig r;
+#define ASK	1	/* user_data of who asks to cancel */
+#define HOLD	2	/* ... of what keeps the worker busy */
 
-	rig_up(&r, "disk3", BUF);
-	if (mapped)
-		CHECK_EQ(blkdmabuf_map(rig_ctl, r.id), 0);
-	rig_ring_flags(256, 0);
-	submit_reads(&r, n, 4096);
-	sqe = io_uring_get_sqe(&rig_uring);
-	io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY);
-	sqe->user_data = 1;
+static void submit_cancel(uint64_t user, unsigned int flags)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&rig_uring);
+
+	io_uring_prep_cancel64(sqe, user, flags);
+	sqe->user_data = ASK;
 	CHECK_EQ(io_uring_submit(&rig_uring), 1);
+}
+
+/* How many of the @n reads were done and how many cancelled; no other end. */
+static void reap_cancelled(unsigned int n, unsigned int *done,
+			   unsigned int *cancelled)
+{
+	unsigned int i;
+
+	*done = *cancelled = 0;
 	for (i = 0; i < n + 1; i++) {
 		struct rig_done d = rig_reap();
 
-		if (d.user == 1)
+		if (d.user == ASK)
 			continue;
 		if (d.res == 4096)
-			done++;
+			++*done;
 		else if (d.res == -ECANCELED)
-			cancelled++;
+			++*cancelled;
 		else
 			CHECK_EQ(d.res, 4096);
 	}
-	CHECK_EQ(done + cancelled, n);
+	CHECK_EQ(*done + *cancelled, n);
+}
+
+/* What the device has cannot be taken back: it is waited for. */
+TEST(io_in_flight_is_not_cancelled)
+{
+	unsigned int done, cancelled;
+	struct rig r;
+
+	rig_up(&r, "disk3", BUF);
+	CHECK_EQ(blkdmabuf_map(rig_ctl, r.id), 0);
+	rig_ring_flags(256, 0);
+	submit_reads(&r, 16, 4096);
+	submit_cancel(0, IORING_ASYNC_CANCEL_ANY);
+	reap_cancelled(16, &done, &cancelled);
+	CHECK_EQ(cancelled, 0);
+	CHECK(is_zero(r.mem, 16 * 4096));
 	CHECK_EQ(blkdmabuf_unregister(rig_ctl, r.id), 0);
 	check_no_dma(&r);
 }
 
-TEST(io_in_flight_can_be_asked_to_cancel)
+/* Some were begun and some not, nobody knows how many: each ends either way. */
+TEST(io_that_is_being_started_can_be_asked_to_cancel)
 {
-	cancel_all(true);
+	unsigned int done, cancelled;
+	struct rig r;
+
+	rig_up(&r, "disk3", BUF);
+	rig_ring_flags(256, 0);
+	submit_reads(&r, 64, 4096);
+	submit_cancel(0, IORING_ASYNC_CANCEL_ANY);
+	reap_cancelled(64, &done, &cancelled);
+	CHECK_EQ(rig_info(&r).reads, done);
+	CHECK_EQ(blkdmabuf_unregister(rig_ctl, r.id), 0);
+	check_no_dma(&r);
 }
 
-TEST(io_that_was_not_started_can_be_asked_to_cancel)
+/* The ring's one worker waits until somebody else opens the FIFO, too. */
+static void hold_worker(const char *fifo)
 {
-	cancel_all(false);
+	unsigned int workers[2] = { 1, 1 };
+	struct io_uring_sqe *sqe;
+
+	CHECK_EQ(io_uring_register_iowq_max_workers(&rig_uring, workers), 0);
+	unlink(fifo);
+	CHECK_EQ(mkfifo(fifo, 0600), 0);
+	sqe = io_uring_get_sqe(&rig_uring);
+	io_uring_prep_openat(sqe, AT_FDCWD, fifo, O_RDONLY, 0);
+	io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
+	sqe->user_data = HOLD;
+	CHECK_EQ(io_uring_submit(&rig_uring), 1);
+}
+
+static void let_worker_go(const char *fifo)
+{
+	struct rig_done d;
+
+	CHECK(open(fifo, O_WRONLY) >= 0);
+	d = rig_reap();
+	CHECK_EQ(d.user, HOLD);
+	CHECK(d.res >= 0);
+	unlink(fifo);
+}
+
+/* Queue @n reads behind what holds the worker, each page for page. */
+static void submit_behind(struct rig *r, unsigned int n, uint64_t user)
+{
+	struct io_uring_sqe *sqe;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		sqe = rig_sqe(r, READ_CMD, i * 4096, 4096, i * 4096);
+		io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
+		sqe->user_data = user;
+	}
+	CHECK_EQ(io_uring_submit(&rig_uring), n);
+}
+
+TEST(io_that_no_worker_has_begun_is_cancelled)
+{
+	const char *fifo = "/tmp/blkdmabuf-lifetime";
+	unsigned int done, cancelled;
+	struct rig r;
+
+	rig_up(&r, "disk0", BUF);
+	rig_fill_disk(&r, 0, 16 * 4096, 3);
+	rig_ring_flags(256, 0);
+	hold_worker(fifo);
+	submit_behind(&r, 16, 77);
+	submit_cancel(77, IORING_ASYNC_CANCEL_ALL);
+	reap_cancelled(16, &done, &cancelled);
+	CHECK_EQ(cancelled, 16);
+	/* Nothing of them is left, neither here nor on its way. */
+	CHECK_EQ(rig_info(&r).reads, 0);
+	CHECK_EQ(rig_info(&r).errors, 0);
+	let_worker_go(fifo);
+	CHECK_EQ(poison_check(r.mem, r.size, NULL), 0);
+	CHECK_EQ(rig_io(&r, READ_CMD, 0, 16 * 4096, 0), 16 * 4096);
+	CHECK_EQ(rig_check(&r, 0, 0, 16 * 4096, 3), 0);
 }
 
 /* ---- under load ---- */

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 # What the suites that use dmabuf-io share; loads lib.
 # shellcheck shell=bash
 
@@ -71,12 +71,18 @@ trace_off() {
 		rmdir /sys/kernel/tracing/instances/blkdmabuf
 }
 
-# trace_count NAME: how often the event was seen since the last call
+# trace_whole: fails if events were lost
+trace_whole() {
+	if grep -q 'overrun: [1-9]' "$TRACE"/per_cpu/cpu*/stats; then
+		echo "events were lost" >&2
+		return 1
+	fi
+}
+
+# trace_count NAME: how often the event was seen since it was cleared
 trace_count() {
-	local n
-	! grep -q 'overrun: [1-9]' "$TRACE"/per_cpu/cpu*/stats
-	n=$(grep -c " $1: " "$TRACE/trace" || :)
-	printf '%s\n' "$n"
+	trace_whole || return
+	grep -c " $1: " "$TRACE/trace" || :
 }
 
 trace_clear() { echo > "$TRACE/trace"; }

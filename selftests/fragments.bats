@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
 # A buffer of many pieces costs what one of few does: finding a place in it is a
 # lookup, not a walk, and a request takes as many pieces as the device does.

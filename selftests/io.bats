@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
 # Data is right, in each direction by itself, whatever the buffer is made of,
 # wherever in it and on the device it is, however large the I/O and however the
@@ -10,6 +10,8 @@
 # vm: tag=passthrough data iommu=passthrough
 # vm: tag=off data iommu=off
 # vm: tag=prp data iommu=strict sgl_threshold=0
+# vm: tag=prp-passthrough data iommu=passthrough sgl_threshold=0
+# vm: tag=sgl-passthrough data iommu=passthrough sgl_threshold=512
 
 load dmabuf
 

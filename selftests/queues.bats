@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
 # What sits between the bio and the driver - schedulers, tags that run out,
 # throttling - neither touches the data nor loses a request.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# SPDX-License-Identifier: GPL-2.0
+# SPDX-License-Identifier: GPL-2.0-only
 #
 # Where all DMA is bounced, data is copied between the buffer and what the
 # device sees, before and after each I/O: a missing or misplaced sync shows as
@@ -12,10 +12,19 @@ load dmabuf
 
 setup_file() { setup_memory; }
 
+teardown() { trace_off; }
+
 @test "memory is bounced" {
 	grep -qw swiotlb=force /proc/cmdline
 	line=$("$IO" --direction read --buffer shuffled --sizes 4K "$(disk 0)")
 	[ "$(field sync "$line")" = 1 ]
+}
+
+@test "the tracepoint of a mapping tells that it needs sync" {
+	trace_on blk_dmabuf/blk_dmabuf_map
+	echo 1 > "$GATE"
+	"$IO" --direction read --buffer shuffled --sizes 4K "$(disk 0)"
+	grep 'blk_dmabuf_map: .* sync=1$' "$TRACE/trace"
 }
 
 @test "pages in shuffled order" {
