@@ -182,8 +182,6 @@ static void blk_dmabuf_io_done(struct kiocb *iocb, long result)
 	u64 offset = io->desc.offset;
 	u32 slot = io->desc.slot;
 
-	if (io->desc.write)
-		kiocb_end_write(iocb);
 	blk_dmabuf_io_end(io, result);
 	if (pieces)
 		blk_dmabuf_piece_done(pieces, result);
@@ -361,11 +359,22 @@ static struct blk_dmabuf_io *blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan,
  */
 static int blk_dmabuf_io_place(struct blk_dmabuf_io *io, bool nowait)
 {
+	const struct blk_dmabuf_desc *desc = &io->desc;
+	enum blk_dmabuf_reason reason;
+	loff_t pos = desc->pos;
 	int error;
 
 	error = blk_dmabuf_policy_place(io, nowait);
 	if (error)
 		return error;
+	/* Whoever is asked here may take time: not with the map in hand. */
+	error = rw_verify_area(desc->write ? WRITE : READ, io->chan->file, &pos,
+			       desc->len);
+	if (error) {
+		reason = error == -EINVAL ? BLK_DMABUF_RANGE :
+					    BLK_DMABUF_ACCESS;
+		return blk_dmabuf_io_refuse(io, reason, reason, error);
+	}
 	error = blk_dmabuf_io_map(io, nowait);
 	if (error == -ENOENT)
 		return blk_dmabuf_io_refuse(io, BLK_DMABUF_NO_SLOT,
@@ -375,7 +384,9 @@ static int blk_dmabuf_io_place(struct blk_dmabuf_io *io, bool nowait)
 
 /*
  * With the map in hand, reclaim must not come to an exporter that takes it away
- * and waits for us.
+ * and waits for us, nor may we wait for somebody who is there.  That is why it
+ * is not vfs_iocb_iter_write(), which would ask for write access here; a block
+ * device needs none.
  */
 static int blk_dmabuf_io_submit(struct blk_dmabuf_io *io, bool nowait)
 {
@@ -391,9 +402,9 @@ static int blk_dmabuf_io_submit(struct blk_dmabuf_io *io, bool nowait)
 	trace_blk_dmabuf_submit(desc);
 	lock_map_acquire_read(&blk_dmabuf_map_held);
 	if (desc->write)
-		ret = vfs_iocb_iter_write(file, &io->iocb, &iter);
+		ret = file->f_op->write_iter(&io->iocb, &iter);
 	else
-		ret = vfs_iocb_iter_read(file, &io->iocb, &iter);
+		ret = file->f_op->read_iter(&io->iocb, &iter);
 	lock_map_release(&blk_dmabuf_map_held);
 	memalloc_nofs_restore(nofs);
 	return ret;

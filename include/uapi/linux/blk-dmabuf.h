@@ -55,9 +55,11 @@ enum blk_dmabuf_state {
  *	inner ranges in multiples of the controller page size)
  * @BLK_DMABUF_IS_DEAD: the registration is dead
  * @BLK_DMABUF_NO_SLOT: nothing is bound to the slot
- * @BLK_DMABUF_RANGE: offset and length leave the buffer
+ * @BLK_DMABUF_RANGE: offset and length leave the buffer, or no file has such a
+ *	position
  * @BLK_DMABUF_UNALIGNED: offset or length unaligned for the device
- * @BLK_DMABUF_ACCESS: file or dma-buf do not permit this direction
+ * @BLK_DMABUF_ACCESS: file, dma-buf or a security module do not permit this
+ *	direction
  * @BLK_DMABUF_WRONG_DEVICE: an I/O reached another device than it was made for
  * @BLK_DMABUF_IO_ERROR: the device or the layers above it failed the I/O
  * @BLK_DMABUF_NO_DMABUF: the file descriptor is no dma-buf
@@ -296,6 +298,9 @@ struct blk_dmabuf_get_fd {
  * a struct blk_dmabuf_cmd.  Fields of the SQE that are not named are zero.  The
  * CQE's res is the number of bytes done or -errno.  On a ring with 32-byte CQEs
  * big_cqe[0] is the placement, see BLK_DMABUF_PLACED_SLOT().
+ *
+ * Cancelling takes back only I/O that no worker has begun, which ends with
+ * -ECANCELED; I/O in flight is waited for.
  */
 enum blk_dmabuf_cmd_op {
 	BLK_DMABUF_CMD_READ	= 1,
