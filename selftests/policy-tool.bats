@@ -251,6 +251,17 @@ placing() { shows it '.state.places > 100 and .state.failed == 0' > /dev/null; }
 	empty policy list
 }
 
+@test "a policy that was registered without a link is shown, and unloaded" {
+	$BPFTOOL struct_ops register "$TOP/build/selftests/bpf/linkless.bpf.o"
+	"$CTL" policy attach linkless "$DEV"
+	shows linkless '.link_id == 0 and .object == "linkless"'
+	fails 1 linkless "without a link" -- policy swap linkless stripe
+	selected linkless
+	"$CTL" policy unload linkless
+	selected none
+	empty policy list
+}
+
 @test "what the verifier refuses is told in its words" {
 	fails 1 "not allowed" refused -- \
 		policy load "$TOP/build/selftests/bpf/refused-guard.bpf.o"

@@ -90,7 +90,9 @@ devno() { cat "/sys/class/block/${1##*/}/dev"; }
 	id=$(register --udmabuf 2M --no-map)
 	saw 0 map
 	"$CTL" map "$id"
-	saw 1 map "id=$id" generation=1 "ranges=$(shown "$id" .ranges)" sync=0
+	# A kernel that checks the use of the DMA API wants all memory synced.
+	saw 1 map "id=$id" generation=1 "ranges=$(shown "$id" .ranges)" \
+		"sync=$(shown "$id" 'if .sync then 1 else 0 end')"
 	# No new one, no event.
 	"$CTL" map "$id"
 	saw 1 map

@@ -46,6 +46,7 @@
  * @link_fd: what registered it, -1 if that was no link
  * @map_id: id of the map
  * @link_id: id of the link, 0 if there is none
+ * @in_use: it is registered without a link
  * @nr_members: members it has
  * @members: their names
  * @progs: and the ids of their programs
@@ -57,6 +58,7 @@ struct policy {
 	int		link_fd;
 	uint32_t	map_id;
 	uint32_t	link_id;
+	bool		in_use;
 	unsigned int	nr_members;
 	const char	*members[MAX_MEMBERS];
 	uint32_t	progs[MAX_MEMBERS];
@@ -269,6 +271,25 @@ static void read_table(struct policy *p, const struct btf *btf,
 	}
 }
 
+/* enum bpf_struct_ops_state: what has a link is in another one. */
+#define STATE_INUSE	1
+
+static void read_state(struct policy *p, const struct btf *btf,
+		       const struct btf_type *value, const char *buf)
+{
+	const struct btf_member *common = find_member(btf, value, "common");
+	const struct btf_member *state;
+	uint32_t val;
+
+	if (!common)
+		return;
+	state = find_member(btf, btf__type_by_id(btf, common->type), "state");
+	if (!state)
+		return;
+	memcpy(&val, buf + (common->offset + state->offset) / 8, sizeof(val));
+	p->in_use = val == STATE_INUSE;
+}
+
 /* Is @map_fd a policy of ours?  Then what it says of itself. */
 static bool read_policy(struct policy *p, const struct btf *btf)
 {
@@ -288,8 +309,10 @@ static bool read_policy(struct policy *p, const struct btf *btf)
 	data = find_member(btf, value, "data");
 	ops = data ? btf__type_by_id(btf, data->type) : NULL;
 	buf = calloc(1, info.value_size);
-	if (ops && buf && !bpf_map_lookup_elem(p->map_fd, &zero, buf))
+	if (ops && buf && !bpf_map_lookup_elem(p->map_fd, &zero, buf)) {
 		read_table(p, btf, ops, buf + data->offset / 8);
+		read_state(p, btf, value, buf);
+	}
 	free(buf);
 	p->map_id = info.id;
 	snprintf(p->object, sizeof(p->object), "%s", info.name);
@@ -320,23 +343,6 @@ static void find_link(struct policy *p)
 	}
 }
 
-/* A table that was loaded need not be registered. */
-static bool is_listed(const char *name)
-{
-	char line[4096], *word, *save = NULL;
-	bool found = false;
-	glob_t attrs;
-
-	if (glob(ATTRS, 0, NULL, &attrs))
-		return false;
-	if (read_line(attrs.gl_pathv[0], line, sizeof(line)))
-		for (word = strtok_r(line, " []", &save); word && !found;
-		     word = strtok_r(NULL, " []", &save))
-			found = !strcmp(word, name);
-	globfree(&attrs);
-	return found;
-}
-
 /**
  * policy_next - walk the policies that are registered
  * @p: out: the next one, to be closed
@@ -356,8 +362,8 @@ static int policy_next(struct policy *p, uint32_t id, const struct btf *btf)
 			return -errno;
 		if (read_policy(p, btf)) {
 			find_link(p);
-			/* Swapped out, it can be there without its link. */
-			if (p->link_fd >= 0 || is_listed(p->name))
+			/* Loaded, or swapped out, it is not registered. */
+			if (p->link_fd >= 0 || p->in_use)
 				return 1;
 		}
 		policy_close(p);
@@ -383,29 +389,19 @@ static struct btf *kernel_btf(void)
 	return btf;
 }
 
-/* Of two with the name, the one with a link is the one that runs. */
 static int policy_lookup(struct policy *p, const struct btf *btf,
 			 const char *name)
 {
-	struct policy next;
-	bool found = false;
 	uint32_t id = 0;
 	int ret;
 
-	while ((ret = policy_next(&next, id, btf)) > 0) {
-		id = next.map_id;
-		if (strcmp(next.name, name) || (found && next.link_fd < 0)) {
-			policy_close(&next);
-			continue;
-		}
-		if (found)
-			policy_close(p);
-		*p = next;
-		found = true;
-	}
-	if (ret < 0 && found)
+	while ((ret = policy_next(p, id, btf)) > 0) {
+		if (!strcmp(p->name, name))
+			return 0;
+		id = p->map_id;
 		policy_close(p);
-	return ret < 0 ? ret : found ? 0 : -ENOENT;
+	}
+	return ret ?: -ENOENT;
 }
 
 /* The same, and the failure is told. */
