@@ -204,6 +204,8 @@ bpf: $(BPF_OBJ) $(BPF_SKEL) ## the policies
 LIB_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/libblkdmabuf*.c))
 CTL_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/blkdmabufctl*.c))
 CTL_SKEL := $(patsubst %.bpf.c,$(B)/%.skel.h,$(wildcard user/*.bpf.c))
+# Made on the way to the skeleton, and kept.
+.SECONDARY: $(CTL_SKEL:.skel.h=.bpf.o)
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard user/example*.c))
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard selftests/*.c))
 
