@@ -31,26 +31,6 @@ teardown() {
 
 none_left() { [ "$("$CTL" -j list | jq length)" -eq 0 ]; }
 
-# fails STATUS WORD... -- ARGS: exits so, says all the words on stderr, nothing
-# on stdout, and under -j says the same as JSON; that nothing stays registered
-# is teardown's to see
-fails() {
-	local status=$1 words=()
-	shift
-	while [ "$1" != -- ]; do words+=("$1"); shift; done
-	shift
-	local word rc=0
-	"$CTL" "$@" > out 2> err < /dev/null || rc=$?
-	cat out err
-	[ $rc -eq "$status" ]
-	[ ! -s out ]
-	for word in "${words[@]}"; do grep -qi -- "$word" err; done
-	rc=0
-	"$CTL" -j "$@" > json 2> /dev/null < /dev/null || rc=$?
-	[ $rc -eq "$status" ]
-	jq -e '.error.what and .error.advice' json
-}
-
 @test "the example program in C runs" {
 	"$TOP/build/user/example" "$DEV" 1048576
 }

@@ -102,6 +102,27 @@ wait_until() {
 	done
 }
 
+# fails STATUS WORD... -- ARGS: blkdmabufctl (run by "${AS[@]}") exits so, says
+# all the words, which are patterns, on standard error and nothing on standard
+# output, and under -j says the same as JSON, which is left in ./json
+fails() {
+	local status=$1 words=() word rc=0
+	shift
+	while [ "$1" != -- ]; do words+=("$1"); shift; done
+	shift
+	"${AS[@]}" "$CTL" "$@" > out 2> err < /dev/null || rc=$?
+	cat out err
+	[ $rc -eq "$status" ]
+	[ ! -s out ]
+	for word in "${words[@]}"; do grep -qi -- "$word" err; done
+	rc=0
+	"${AS[@]}" "$CTL" -j "$@" > json 2> err < /dev/null || rc=$?
+	[ $rc -eq "$status" ]
+	[ ! -s err ]
+	jq -e '.error.what and .error.advice' json
+}
+AS=()
+
 # log_begin NAME, log_end NAME FILE [START]: the part of the kernel log in
 # between, in the shape that log-check accepts; it starts at the last line with
 # START in it, where that is not the begin marker.

@@ -40,24 +40,6 @@ shows() {
 	jq -e "$2" shown || { cat shown; false; }
 }
 
-# fails STATUS WORD... -- ARGS: as in blkdmabufctl.bats; words are patterns
-fails() {
-	local status=$1 words=() word rc=0
-	shift
-	while [ "$1" != -- ]; do words+=("$1"); shift; done
-	shift
-	"$CTL" "$@" > out 2> err < /dev/null || rc=$?
-	cat out err
-	[ $rc -eq "$status" ]
-	[ ! -s out ]
-	for word in "${words[@]}"; do grep -qi -- "$word" err; done
-	rc=0
-	"$CTL" -j "$@" > json 2> err < /dev/null || rc=$?
-	[ $rc -eq "$status" ]
-	[ ! -s err ]
-	jq -e '.error.what and .error.advice' json
-}
-
 # read_some [MiB]: 64 KiB at a time
 read_some() {
 	"$CTL" -j read "$DEV" --to /dev/null --length "${1:-1}M" \

@@ -378,15 +378,19 @@ static int fail_to_list(int err)
 		    NULL);
 }
 
-static struct btf *kernel_btf(void)
+/* The types of a kernel that has the feature; told if there are none. */
+static int need_btf(struct btf **btf)
 {
-	struct btf *btf = btf__load_vmlinux_btf();
+	int ret = need_kernel();
 
-	if (!btf)
-		fail(.what = "read", .object = "/sys/kernel/btf/vmlinux",
-		     .err = -errno,
-		     .advice = "boot a kernel with CONFIG_DEBUG_INFO_BTF=y");
-	return btf;
+	if (ret)
+		return ret;
+	*btf = btf__load_vmlinux_btf();
+	if (*btf)
+		return EXIT_OK;
+	return fail(.what = "read", .object = "/sys/kernel/btf/vmlinux",
+		    .err = -errno,
+		    .advice = "boot a kernel with CONFIG_DEBUG_INFO_BTF=y");
 }
 
 static int policy_lookup(struct policy *p, const struct btf *btf,
@@ -912,12 +916,12 @@ int cmd_policy_load(const struct options *o)
 	struct btf *btf;
 	int ret;
 
-	ret = need_kernel();
+	ret = need_btf(&btf);
+	if (ret)
+		return ret;
+	ret = loading_open(&l, o, o->args[0], o->as);
 	if (!ret)
-		ret = loading_open(&l, o, o->args[0], o->as);
-	btf = ret ? NULL : kernel_btf();
-	if (!ret)
-		ret = btf ? load_policy(o, btf, &l) : EXIT_FAILED;
+		ret = load_policy(o, btf, &l);
 	btf__free(btf);
 	bpf_object__close(l.obj);
 	return ret;
@@ -1030,12 +1034,9 @@ int cmd_policy_swap(const struct options *o)
 	struct btf *btf;
 	int ret;
 
-	ret = need_kernel();
+	ret = need_btf(&btf);
 	if (ret)
 		return ret;
-	btf = kernel_btf();
-	if (!btf)
-		return EXIT_FAILED;
 	ret = policy_find(&old, btf, o->args[0]);
 	if (ret)
 		goto free_btf;
@@ -1147,12 +1148,9 @@ int cmd_policy_unload(const struct options *o)
 	const char *pin;
 	int ret;
 
-	ret = need_kernel();
+	ret = need_btf(&btf);
 	if (ret)
 		return ret;
-	btf = kernel_btf();
-	if (!btf)
-		return EXIT_FAILED;
 	ret = policy_find(&p, btf, o->args[0]);
 	btf__free(btf);
 	if (ret)
@@ -1198,12 +1196,9 @@ int cmd_policy_list(const struct options *o)
 	size_t i;
 	int ret;
 
-	ret = need_kernel();
+	ret = need_btf(&btf);
 	if (ret)
 		return ret;
-	btf = kernel_btf();
-	if (!btf)
-		return EXIT_FAILED;
 	list = json_object_new_array();
 	while ((ret = policy_next(&p, p.map_id, btf)) > 0) {
 		json_object_array_add(list, brief_json(o, &p));
@@ -1229,12 +1224,9 @@ int cmd_policy_show(const struct options *o)
 	struct btf *btf;
 	int ret;
 
-	ret = need_kernel();
+	ret = need_btf(&btf);
 	if (ret)
 		return ret;
-	btf = kernel_btf();
-	if (!btf)
-		return EXIT_FAILED;
 	ret = put_policy(o, btf, o->args[0]);
 	btf__free(btf);
 	return ret;
