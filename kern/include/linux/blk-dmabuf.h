@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Block I/O on memory that is known only as a dma-buf: what the block layer and
- * its drivers see of it.  Documentation/block/blk-dmabuf.rst has the design.
+ * its drivers see of it.  Documentation/block/blk-dmabuf.rst has the design;
+ * struct blk_dmabuf_ops, the manual of policies, is in a header of its own,
+ * <linux/blk-dmabuf-policy.h>, because this one is part of every bio.h.
  *
  * A bio with REQ_DMABUF carries no pages.  ->bi_dmabuf points to an I/O on a
  * mapping that was made once, ->bi_iter.bi_idx is a range of that mapping and
