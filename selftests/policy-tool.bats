@@ -271,6 +271,11 @@ placing() { shows it '.state.places > 100 and .state.failed == 0' > /dev/null; }
 @test "a pin that cannot be made leaves nothing loaded" {
 	fails 1 bpffs /tmp/x -- policy load minimal --pin /tmp/x
 	[ ! -e /tmp/x ]
+	# Nor is anything removed where somebody keeps files.
+	mkdir -p files/policy/minimal
+	echo mine > files/policy/minimal/mine
+	fails 1 bpffs files -- policy load minimal --pin "$PWD/files"
+	[ "$(cat files/policy/minimal/mine)" = mine ]
 	nothing_left
 	"$CTL" policy load minimal --pin $FS/mine
 	[ -e $FS/mine/policy/minimal/link ]

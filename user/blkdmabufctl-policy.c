@@ -792,8 +792,6 @@ static int make_dirs(const char *path)
 {
 	char dir[PATH_MAX], *slash;
 
-	if (!on_bpffs(path))
-		return -ENOTDIR;
 	snprintf(dir, sizeof(dir), "%s", path);
 	for (slash = dir + 1; (slash = strchr(slash, '/')); slash++) {
 		*slash = 0;
@@ -871,6 +869,9 @@ static int pin_policy(const struct options *o, const struct btf *btf,
 	int ret;
 
 	snprintf(path, sizeof(path), "%s", dir);
+	/* Elsewhere the files of that directory are somebody's. */
+	if (!on_bpffs(path))
+		return fail_to_pin(path, -ENOTDIR);
 	/* What is left there is not registered, or the name was taken. */
 	unpin(path);
 	ret = make_dirs(path);
