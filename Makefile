@@ -40,19 +40,20 @@ demo: deps ## the main job in a VM, with an account of it and build/demo.json
 	$(Q)selftests/run --demo
 
 .PHONY: test
-test: deps ## all tests (SUITES="a b" for some); TAP in build/tap
-	$(Q)$(MAKE) all
+test: test-deps ## all tests (SUITES="a b" for some); TAP in build/tap
+	$(Q)$(MAKE) modules
+	$(Q)$(MAKE) -j$$(nproc) tools user selftests
 	$(Q)selftests/run $(SUITES)
 
 # What allocates, maps, waits and goes away is worth the slow kernel.
 DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
 	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime \
-	policy-life policy-queues policy-revoked)
+	mover policy-life policy-queues policy-revoked)
 
 .PHONY: test-debug
-test-debug: deps ## suites on a kernel with KASAN, lockdep and the like
+test-debug: test-deps ## suites on a kernel with KASAN, lockdep and the like
 	$(Q)$(MAKE) all
-	$(Q)$(MAKE) kernel-debug
+	$(Q)$(MAKE) modules-debug
 	$(Q)KERNEL=kernel-debug selftests/run $(or $(SUITES),$(DEBUG_SUITES))
 
 .PHONY: check
@@ -84,6 +85,10 @@ distclean: ## remove build/
 deps: ## install the Debian packages that are missing
 	$(Q)kern/setup
 
+.PHONY: test-deps
+test-deps: ## and those that only tests need
+	$(Q)kern/setup --tests
+
 .PHONY: prepare
 prepare: ## bring build/linux up to date with kern/
 	$(Q)kern/prepare
@@ -95,6 +100,14 @@ kernel: prepare ## build the kernel in build/kernel
 .PHONY: kernel-debug
 kernel-debug: prepare ## build it with KASAN, lockdep and the like
 	$(Q)kern/build kernel-debug
+
+.PHONY: modules
+modules: prepare ## the kernel with the modules that tests load
+	$(Q)kern/build kernel modules
+
+.PHONY: modules-debug
+modules-debug: prepare ## the same with KASAN, lockdep and the like
+	$(Q)kern/build kernel-debug modules
 
 .PHONY: hooks-save
 hooks-save: prepare ## write kern/patches from the commits in build/linux

@@ -88,7 +88,7 @@ kmake() {
 }
 
 fragments() {
-	printf '%s\n' "$KERN/blkdmabuf.config"
+	printf '%s\n' "$KERN/blkdmabuf.config" "$KERN/test.config"
 	[ "$1" != kernel-debug ] || printf '%s\n' "$KERN/debug.config"
 }
 

@@ -43,6 +43,23 @@ load lib
 	[ -b "$(disk 0)p2" ]
 }
 
+@test "modules load, by name and when the kernel asks for one" {
+	need dmsetup
+	need_module dm-flakey dm-zero
+	[ -e /sys/module/dm_flakey ]
+	rmmod dm-flakey dm-zero
+	[ ! -e /sys/module/dm_zero ]
+	dmsetup create --noudevsync --noudevrules harness --table '0 8 zero'
+	dmsetup remove --noudevsync --noudevrules harness
+	rmmod dm-zero
+}
+
+@test "a module that was not built is named by the skip" {
+	skip() { echo "skipped: $*"; exit 0; }
+	run need_module no-such-module
+	[ "$output" = "skipped: kernel module no-such-module is missing" ]
+}
+
 @test "a disk is pulled and comes back" {
 	grep -q strict=1 /proc/cmdline || skip "a root port is missing in this profile"
 	pull_disk 1

@@ -66,9 +66,10 @@ scripts() {
 
 @test "every package that is installed has its reason in CONTRIBUTING" {
 	# shellcheck disable=SC1090
-	. <(sed -n '/^PACKAGES=(/,/^)/p' kern/setup)
+	. <(sed -n '/^[A-Z_]*PACKAGES=(/,/^)/p' kern/setup)
 	[ ${#PACKAGES[@]} -gt 20 ]
-	for p in "${PACKAGES[@]}"; do
+	[ ${#TEST_PACKAGES[@]} -gt 5 ]
+	for p in "${PACKAGES[@]}" "${TEST_PACKAGES[@]}"; do
 		grep -q "^|.*\`$p\`" CONTRIBUTING.md || { echo "$p"; return 1; }
 	done
 }
