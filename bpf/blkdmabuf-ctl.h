@@ -15,13 +15,13 @@
 
 /**
  * struct blkdmabuf_args - element of map "args"
- * @bdev_fd: ctl_register: open block device
+ * @fd: ctl_register: open block device, or file on a file system on one
  * @dmabuf_fd: ctl_register: the dma-buf
  * @id: ctl_unregister, ctl_map, ctl_unmap: the registration; ctl_next: the id
  *	to start behind
  */
 struct blkdmabuf_args {
-	__s32	bdev_fd;
+	__s32	fd;
 	__s32	dmabuf_fd;
 	__u32	id;
 };

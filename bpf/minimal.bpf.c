@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The control object: registers dma-bufs on block devices, and owns them.
+ * The control object: registers dma-bufs on disks, and owns them.
  *
  * A registration lives in the map "regs", keyed by its id.  ctl_unregister ends
  * one; freeing the map ends them all: pin it and registrations outlive whoever
@@ -108,7 +108,7 @@ int ctl_register(void)
 
 	if (!arg)
 		return -EINVAL;
-	attach.bdev_fd = arg->bdev_fd;
+	attach.fd = arg->fd;
 	attach.dmabuf_fd = arg->dmabuf_fd;
 	reg = bpf_blk_dmabuf_attach(&attach, sizeof(attach));
 	if (!reg)

@@ -178,16 +178,25 @@ TEST(channel_of_no_file_is_EBADF)
 	CHECK_EQ(channel_of(open(path, O_PATH)), -EBADF);
 }
 
-TEST(channel_of_what_is_no_block_device_is_ENOTBLK)
+TEST(channel_of_what_is_no_block_device_and_no_file_is_ENOTBLK)
 {
 	int pipes[2];
 
-	CHECK_EQ(channel_of(open("/proc/self/exe", O_RDONLY)), -ENOTBLK);
 	CHECK_EQ(channel_of(open("/", O_RDONLY | O_DIRECTORY)), -ENOTBLK);
 	CHECK_EQ(channel_of(open("/dev/null", O_RDWR)), -ENOTBLK);
 	CHECK_EQ(channel_of(node()), -ENOTBLK);
 	CHECK_EQ(pipe(pipes), 0);
 	CHECK_EQ(channel_of(pipes[0]), -ENOTBLK);
+}
+
+TEST(channel_of_a_file_system_that_does_not_know_how_is_EOPNOTSUPP)
+{
+	CHECK_REFUSED(channel_of(open("/proc/self/exe", O_RDONLY)), -EOPNOTSUPP,
+		      BLK_DMABUF_FILE_SYSTEM);
+	CHECK_REFUSED(channel_of(open("/proc/self/stat", O_RDONLY)),
+		      -EOPNOTSUPP, BLK_DMABUF_FILE_SYSTEM);
+	CHECK_REFUSED(channel_of(memfd_create("no dma-buf", 0)), -EOPNOTSUPP,
+		      BLK_DMABUF_FILE_SYSTEM);
 }
 
 TEST(channel_is_closed_on_exec)
@@ -425,6 +434,8 @@ TEST(query_counts_io)
 	CHECK_EQ(rig_io(&r, READ_CMD, 0, 4096, 0), 4096);
 	CHECK_EQ(rig_io(&r, READ_CMD, 0, 512, 0), 512);
 	CHECK_EQ(rig_io(&r, WRITE_CMD, 0, 1024, 0), 1024);
+	CHECK_EQ(rig_io(&r, WRITE_CMD, 0, 512, BUF), -ERANGE);
+	/* No buffer was asked for yet. */
 	CHECK_EQ(rig_io(&r, WRITE_CMD, 0, 0, 0), -EINVAL);
 	info = rig_info(&r);
 	CHECK_EQ(info.state, BLK_DMABUF_LIVE);
@@ -1002,9 +1013,11 @@ TEST(register_refuses_a_zoned_namespace)
 		       -EOPNOTSUPP, BLK_DMABUF_ZONED);
 }
 
-/* Both devices below it can, and still: addresses of one mean nothing to dm. */
-TEST(register_refuses_a_device_mapper_device)
+/* What is below it is found when I/O gets there. */
+TEST(register_takes_a_stack_of_disks)
 {
+	struct blk_dmabuf_attach reg;
+	struct blk_dmabuf_info info;
 	const char *disk = disk_by_serial("disk0");
 	char command[256];
 	int dm;
@@ -1017,8 +1030,13 @@ TEST(register_refuses_a_device_mapper_device)
 	CHECK_EQ(system(command), 0);
 	dm = open("/dev/mapper/blkdmabuf-abi", O_RDWR | O_CLOEXEC);
 	CHECK(dm >= 0);
-	CHECK_REGISTER(dm, blkdmabuf_udmabuf(BUF, 0), -EOPNOTSUPP,
-		       BLK_DMABUF_NO_DRIVER);
+	CHECK_EQ(blkdmabuf_register(rig_ctl, dm, blkdmabuf_udmabuf(BUF, 0),
+				    &reg), 0);
+	CHECK_EQ(blkdmabuf_info(rig_ctl, reg.id, &info), 0);
+	CHECK(info.flags & BLK_DMABUF_F_STACK);
+	CHECK_EQ(info.devices, 0);
+	CHECK_EQ(info.state, BLK_DMABUF_UNMAPPED);
+	CHECK_EQ(blkdmabuf_unregister(rig_ctl, reg.id), 0);
 	close(dm);
 	CHECK_EQ(system("dmsetup remove --noudevsync --noudevrules blkdmabuf-abi"), 0);
 }
@@ -1158,7 +1176,7 @@ static int run_attach(int bdev, int dmabuf, int flags, int size)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	struct bpf_insn insns[] = {
-		STORE(AT(bdev_fd), bdev),
+		STORE(AT(fd), bdev),
 		STORE(AT(dmabuf_fd), dmabuf),
 		STORE(AT(flags), flags),
 		STORE(AT(error), 4711),
@@ -1210,7 +1228,7 @@ TEST(kfunc_attach_refuses_flags_and_other_sizes)
 TEST(kfunc_attach_is_no_way_to_leak_a_registration)
 {
 	struct bpf_insn insns[] = {
-		STORE(AT(bdev_fd), 0), STORE(AT(dmabuf_fd), 0),
+		STORE(AT(fd), 0), STORE(AT(dmabuf_fd), 0),
 		STORE(AT(flags), 0), STORE(AT(error), 0),
 		STORE(AT(reason), 0), STORE(AT(id), 0),
 		MOV(1, 10),

@@ -21,8 +21,8 @@ run_suite() {
 	run_suite blk-dmabuf-index 6
 }
 
-@test "life of mappings: 9 KUnit tests" {
-	run_suite blk-dmabuf-life 9
+@test "life of mappings: 13 KUnit tests" {
+	run_suite blk-dmabuf-life 13
 }
 
 @test "bios, split and refused: 3 KUnit tests" {

@@ -107,22 +107,54 @@ TEST(a_second_channel_is_no_second_quota)
 	CHECK_EQ(bind_on(r[0].chan, 2), 2);
 }
 
-TEST(threads_that_bind_at_once_do_not_get_more)
+/*
+ * What is asked for at once is reserved before the policy is asked: nobody gets
+ * more, and some may be refused what the others did not get either.
+ */
+TEST(processes_that_bind_at_once_do_not_get_more)
 {
+	struct rig more[8];
 	int i, status, won = 0;
 
 	set_up(false);
 	quota(GUARD_UID, 0, 4 * SIZE);
 	for (i = 0; i < 8; i++) {
+		more[i] = r[0];
+		rig_buffer(&more[i], SIZE, 0);
+		rig_register(&more[i]);
+	}
+	for (i = 0; i < 8; i++) {
 		if (fork())
 			continue;
-		/* The same buffer in another slot counts again. */
-		_exit(blkdmabuf_bind(r[0].chan, r[0].dmabuf, 10 + i, NULL) ==
+		_exit(blkdmabuf_bind(r[0].chan, more[i].dmabuf, 10 + i, NULL) ==
 		      10 + i);
 	}
 	while (wait(&status) > 0)
 		won += WEXITSTATUS(status);
+	CHECK(won <= 4);
+	/* What was refused has been given back. */
+	for (i = 0; i < 8; i++)
+		won += blkdmabuf_bind(r[0].chan, more[i].dmabuf, 20 + i,
+				      NULL) == 20 + i &&
+		       blkdmabuf_unbind(r[0].chan, 10 + i) == -ENOENT;
 	CHECK_EQ(won, 4);
+}
+
+TEST(a_buffer_counts_once_in_however_many_slots)
+{
+	int i;
+
+	set_up(false);
+	quota(GUARD_UID, 0, SIZE);
+	for (i = 0; i < 8; i++)
+		CHECK_EQ(blkdmabuf_bind(r[0].chan, r[0].dmabuf, 10 + i, NULL),
+			 10 + i);
+	CHECK_EQ(bind_on(r[0].chan, 1), -EDQUOT);
+	for (i = 0; i < 8; i++) {
+		CHECK_EQ(bind_on(r[0].chan, 1), -EDQUOT);
+		CHECK_EQ(blkdmabuf_unbind(r[0].chan, 10 + i), 0);
+	}
+	CHECK_EQ(bind_on(r[0].chan, 1), 1);
 }
 
 TEST(users_have_quotas_of_their_own)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * blkdmabufctl check: can this kernel, this user and this device do it, and if
- * not, why not.
+ * blkdmabufctl check: can this kernel, this user and this device or file do it,
+ * and if not, why not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -32,10 +34,12 @@ static const char *const verdict_words[] = {
  * struct checks - what was found out so far
  * @list: for JSON
  * @usable: nothing that is needed is missing, or may be
+ * @refused: reason that the kernel gave for refusing the file
  */
 struct checks {
 	struct json_object	*list;
 	bool			usable;
+	unsigned int		refused;
 };
 
 /* Who relies on the exit status must not be told yes where nobody knows. */
@@ -72,7 +76,11 @@ static void check_kernel(struct checks *c)
 	struct blk_dmabuf_features f;
 	int ret = blkdmabuf_features(&f);
 
-	if (ret)
+	if (ret == -ENOTTY)
+		tell(c, "kernel", NO, say("another ABI than version %u",
+					  BLK_DMABUF_ABI_VERSION),
+		     "boot the kernel that this program was built with");
+	else if (ret)
 		tell(c, "kernel", NO, say("/dev/blkdmabuf: %s", strerror(-ret)),
 		     "boot a kernel with CONFIG_BLK_DMABUF=y");
 	else if (f.abi_version < BLK_DMABUF_ABI_VERSION)
@@ -161,36 +169,157 @@ static struct blkdmabuf_ctl *check_programs(struct checks *c)
 	return ctl;
 }
 
+/* ---- File ---- */
+
+static void check_file_system(struct checks *c, const struct device *dev)
+{
+	char dir[PATH_MAX];
+	struct stat st;
+
+	if (dev->disk && !fstat(dev->fd, &st) &&
+	    !device_sysfs(st.st_dev, dir, sizeof(dir)))
+		tell(c, "filesystem", INFO,
+		     say("%s on %s", file_system(dev->fd), basename(dir)),
+		     NULL);
+	else
+		tell(c, "filesystem", INFO,
+		     say("%s, which names no block device",
+			 file_system(dev->fd)), NULL);
+}
+
+static const char *refusal_text(const struct device *dev, unsigned int reason,
+				int err)
+{
+	if (reason == BLK_DMABUF_FILE_SYSTEM)
+		return say("the file system (%s) takes no dma-buf I/O",
+			   file_system(dev->fd));
+	return reason ? blkdmabuf_reason_text(reason) : strerror(-err);
+}
+
+static const char *refusal_advice(const struct device *dev, unsigned int reason)
+{
+	if (!reason)
+		return "look into the kernel log, or try again when nobody "
+		       "else is refused anything";
+	return file_advice(dev, reason) ?: blkdmabuf_reason_advice(reason);
+}
+
+static void check_direct_io(struct checks *c, const struct device *dev)
+{
+	struct statx stx;
+
+	if (statx(dev->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) ||
+	    !(stx.stx_mask & STATX_DIOALIGN))
+		tell(c, "direct-io", INFO, "the file system does not tell "
+		     "whether it does it", NULL);
+	else if (!stx.stx_dio_offset_align)
+		tell(c, "direct-io", NO, say("none: the file is %s",
+					     file_obstacle(dev->fd) ?:
+					     "of a kind that takes none"),
+		     refusal_advice(dev, BLK_DMABUF_FILE));
+	else
+		tell(c, "direct-io", INFO,
+		     say("in multiples of %u bytes, memory in multiples of %u",
+			 stx.stx_dio_offset_align, stx.stx_dio_mem_align),
+		     NULL);
+}
+
+/* Only the kernel knows which file systems and files it takes. */
+static void check_channel(struct checks *c, const struct device *dev)
+{
+	int chan = device_channel(dev, &c->refused);
+
+	if (chan >= 0) {
+		tell(c, "file", YES, "takes dma-buf I/O", NULL);
+		close(chan);
+	} else if (chan == -EOPNOTSUPP || c->refused) {
+		tell(c, "file", NO, refusal_text(dev, c->refused, chan),
+		     refusal_advice(dev, c->refused));
+	} else {
+		tell(c, "file", UNKNOWN, say("not tried: /dev/blkdmabuf: %s",
+					     strerror(-chan)), NULL);
+	}
+}
+
+static void check_file(struct checks *c, const struct device *dev)
+{
+	check_file_system(c, dev);
+	check_direct_io(c, dev);
+	check_channel(c, dev);
+}
+
 /* ---- Device ---- */
 
-static void check_registered(struct checks *c, struct blkdmabuf_ctl *ctl,
-			     const struct device *dev, int dmabuf)
+/* More do not help anybody to see what is wrong. */
+#define MAX_LEAVES	16
+
+/*
+ * On a disk it maps at once.  On a stack it does when I/O first reaches a disk
+ * below, so nothing of that has been tried.
+ */
+static void tell_mapped(struct checks *c, const struct blk_dmabuf_info *info)
+{
+	if (info->flags & BLK_DMABUF_F_STACK)
+		tell(c, "device", YES,
+		     say("a dma-buf can be registered on %s, a stack of others",
+			 info->disk), NULL);
+	else
+		tell(c, "device", YES,
+		     say("a dma-buf attaches and maps on %s%s", info->disk,
+			 info->flags & BLK_DMABUF_F_SYNC ?
+			 ", with bounce buffers or caches between" : ""), NULL);
+}
+
+/* @name: of a disk below, or empty.  Is it a stack that could be the disk? */
+static bool check_registered(struct checks *c, struct blkdmabuf_ctl *ctl,
+			     const struct device *dev, const char *name,
+			     int dmabuf)
 {
 	struct blk_dmabuf_info info = {};
 	struct blk_dmabuf_attach res;
 	int ret;
 
 	ret = blkdmabuf_register(ctl, dev->fd, dmabuf, &res);
+	/* What was said of the file need not be said of its disk. */
+	if (ret && res.reason && res.reason == c->refused)
+		return false;
 	if (ret) {
-		tell(c, "device", NO, res.reason ?
-		     blkdmabuf_reason_text(res.reason) : strerror(-ret),
-		     blkdmabuf_reason_advice(res.reason));
-		return;
+		tell(c, "device", NO,
+		     say("%s%s", name, refusal_text(dev, res.reason, ret)),
+		     refusal_advice(dev, res.reason));
+		return false;
 	}
 	ret = blkdmabuf_map(ctl, res.id);
 	blkdmabuf_info(ctl, res.id, &info);
 	if (ret)
-		tell(c, "device", NO, say("a dma-buf attaches but does not "
-					  "map: %s", info.reason ?
-					  blkdmabuf_reason_text(info.reason) :
-					  strerror(-ret)),
-		     blkdmabuf_reason_advice(info.reason));
+		tell(c, "device", NO, say("%sa dma-buf attaches but does not "
+					  "map: %s", name,
+					  refusal_text(dev, info.reason, ret)),
+		     refusal_advice(dev, info.reason));
 	else
-		tell(c, "device", YES,
-		     say("a dma-buf attaches and maps on %s%s", info.disk,
-			 info.flags & BLK_DMABUF_F_SYNC ?
-			 ", with bounce buffers or caches between" : ""), NULL);
+		tell_mapped(c, &info);
 	blkdmabuf_unregister(ctl, res.id);
+	return !ret && info.flags & BLK_DMABUF_F_STACK;
+}
+
+static void check_below(struct checks *c, struct blkdmabuf_ctl *ctl, dev_t leaf,
+			int dmabuf)
+{
+	char dir[PATH_MAX], name[64];
+	struct device dev = { .disk = leaf };
+
+	if (device_sysfs(leaf, dir, sizeof(dir)))
+		return;
+	snprintf(name, sizeof(name), "%.32s: ", basename(dir));
+	dev.path = say("/dev/%s", basename(dir));
+	dev.fd = open(dev.path, O_RDONLY | O_CLOEXEC);
+	if (dev.fd < 0) {
+		tell(c, "device", UNKNOWN, say("%s%s", name, strerror(errno)),
+		     NULL);
+		return;
+	}
+	check_registered(c, ctl, &dev, name, dmabuf);
+	close(dev.fd);
 }
 
 /* Any memory will do; a kernel can have one kind and not the other. */
@@ -205,6 +334,8 @@ static int some_dmabuf(void)
 static void check_support(struct checks *c, struct blkdmabuf_ctl *ctl,
 			  const struct device *dev)
 {
+	dev_t leaves[MAX_LEAVES];
+	unsigned int nr, i;
 	int dmabuf;
 
 	if (!ctl) {
@@ -219,7 +350,12 @@ static void check_support(struct checks *c, struct blkdmabuf_ctl *ctl,
 		     "boot a kernel with CONFIG_UDMABUF=y");
 		return;
 	}
-	check_registered(c, ctl, dev, dmabuf);
+	if (check_registered(c, ctl, dev, "", dmabuf)) {
+		nr = device_leaves(dev->disk, leaves, MAX_LEAVES);
+		for (i = 0; i < nr; i++)
+			if (leaves[i] != dev->disk)
+				check_below(c, ctl, leaves[i], dmabuf);
+	}
 	close(dmabuf);
 }
 
@@ -235,45 +371,47 @@ static const struct iommu_type {
 	{ "unmanaged", NO, "translated by somebody else, such as vfio" },
 };
 
-static void tell_iommu(struct checks *c, const char *type)
+static void tell_iommu(struct checks *c, const char *name, const char *type)
 {
 	const struct iommu_type *t;
 
 	for (t = iommu_types; t < iommu_types + ARRAY_SIZE(iommu_types); t++) {
 		if (strcmp(t->type, type))
 			continue;
-		tell(c, "iommu", t->verdict, say("%s (%s)", t->text, type),
+		tell(c, "iommu", t->verdict,
+		     say("%s%s (%s)", name, t->text, type),
 		     "give its group's devices back to their own drivers");
 		return;
 	}
-	tell(c, "iommu", INFO, type, NULL);
+	tell(c, "iommu", INFO, say("%s%s", name, type), NULL);
 }
 
 /* The device that does the DMA is the first one upwards that has a group. */
-static void check_iommu(struct checks *c, const struct device *dev)
+static void check_iommu(struct checks *c, dev_t disk, const char *name)
 {
 	char dir[PATH_MAX], type[64];
 	char *slash;
 
-	if (device_sysfs(dev->disk, dir, sizeof(dir))) {
+	if (device_sysfs(disk, dir, sizeof(dir))) {
 		tell(c, "iommu", INFO, "not known: the disk is not in sysfs",
 		     NULL);
 		return;
 	}
 	if (strstr(dir, "/devices/virtual/")) {
-		tell(c, "iommu", INFO, "a virtual device has none of its own",
-		     NULL);
+		tell(c, "iommu", INFO, say("%sa virtual device has none of its "
+					   "own", name), NULL);
 		return;
 	}
 	while ((slash = strrchr(dir, '/')) && slash != dir) {
 		if (read_line(say("%s/iommu_group/type", dir), type,
 			      sizeof(type))) {
-			tell_iommu(c, type);
+			tell_iommu(c, name, type);
 			return;
 		}
 		*slash = 0;
 	}
-	tell(c, "iommu", INFO, "off: no IOMMU in front of the device", NULL);
+	tell(c, "iommu", INFO, say("%soff: no IOMMU in front of the device",
+				   name), NULL);
 }
 
 #define NVME_IDENTIFY		0x06
@@ -281,7 +419,7 @@ static void check_iommu(struct checks *c, const struct device *dev)
 #define NVME_IDENTIFY_LEN	4096
 #define NVME_CTRL_SGLS		536	/* offset of SGLS in Identify */
 
-static void check_nvme(struct checks *c, const struct device *dev)
+static void check_nvme(struct checks *c, int fd, const char *name)
 {
 	unsigned char data[NVME_IDENTIFY_LEN] = {};
 	struct nvme_admin_cmd cmd = {
@@ -292,12 +430,44 @@ static void check_nvme(struct checks *c, const struct device *dev)
 	};
 
 	/* Not NVMe, or not permitted: nothing to tell. */
-	if (ioctl(dev->fd, NVME_IOCTL_ADMIN_CMD, &cmd))
+	if (ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd))
 		return;
-	tell(c, "nvme", INFO, data[NVME_CTRL_SGLS] & 3 ?
-	     "the controller knows SGLs and PRPs" :
-	     "the controller knows PRPs only: inner ranges of a buffer must be "
-	     "whole pages", NULL);
+	tell(c, "nvme", INFO, say("%s%s", name, data[NVME_CTRL_SGLS] & 3 ?
+				  "the controller knows SGLs and PRPs" :
+				  "the controller knows PRPs only: inner "
+				  "ranges of a buffer must be whole pages"),
+	     NULL);
+}
+
+/* What does the DMA, below a file or a stack by name. */
+static void check_leaf(struct checks *c, const struct device *dev, dev_t leaf)
+{
+	char dir[PATH_MAX] = "", name[64] = "";
+	int fd = -1;
+
+	if (leaf != dev->disk || dev->file) {
+		if (!device_sysfs(leaf, dir, sizeof(dir))) {
+			snprintf(name, sizeof(name), "%.32s: ", basename(dir));
+			fd = open(say("/dev/%s", basename(dir)),
+				  O_RDONLY | O_CLOEXEC);
+		}
+	}
+	check_iommu(c, leaf, name);
+	check_nvme(c, *name ? fd : dev->fd, name);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void check_leaves(struct checks *c, const struct device *dev)
+{
+	dev_t leaves[MAX_LEAVES];
+	unsigned int nr, i;
+
+	if (!dev->disk)
+		return;
+	nr = device_leaves(dev->disk, leaves, MAX_LEAVES);
+	for (i = 0; i < nr; i++)
+		check_leaf(c, dev, leaves[i]);
 }
 
 static void check_limits(struct checks *c, const struct device *dev)
@@ -309,9 +479,13 @@ static void check_limits(struct checks *c, const struct device *dev)
 	if (chan < 0)
 		return;
 	if (!blkdmabuf_limits(chan, &lim)) {
-		tell(c, "size", INFO, say("%s in blocks of %u bytes",
-					  human_size(lim.bytes, size),
-					  lim.block_size), NULL);
+		tell(c, "size", INFO,
+		     lim.write_block_size == lim.block_size ?
+		     say("%s in blocks of %u bytes",
+			 human_size(lim.bytes, size), lim.block_size) :
+		     say("%s, read in blocks of %u bytes, written in blocks of "
+			 "%u", human_size(lim.bytes, size), lim.block_size,
+			 lim.write_block_size), NULL);
 		/* Of a device that takes no such request there is no size. */
 		if (lim.max_io)
 			tell(c, "request", INFO,
@@ -343,9 +517,10 @@ int cmd_check(const struct options *o)
 	check_bpffs(&c, o->pin);
 	ctl = check_programs(&c);
 	if (o->args[0]) {
+		if (dev.file)
+			check_file(&c, &dev);
 		check_support(&c, ctl, &dev);
-		check_iommu(&c, &dev);
-		check_nvme(&c, &dev);
+		check_leaves(&c, &dev);
 		check_limits(&c, &dev);
 		close(dev.fd);
 	}

@@ -4,10 +4,11 @@
  *
  * All three are a transfer from one end to another through a dma-buf.  What
  * can be known beforehand is checked beforehand, in the order of the calls in
- * transfer(); only then is anything created, cut off or written.
+ * transfer(); only then is anything cut off or written.  A file that --create
+ * made is removed again if it does not come to that.
  *
- * A dma-buf that is not registered on a device is registered for as long as
- * the command runs, in a map that is not pinned: however the process ends, the
+ * A dma-buf that is not registered on a disk is registered for as long as the
+ * command runs, in a map that is not pinned: however the process ends, the
  * registration ends with it.
  */
 #include <errno.h>
@@ -32,15 +33,28 @@
  * @o: command line
  * @x: the transfer
  * @ctl: control, loaded only if something has to be registered
+ * @copies: files lose what is behind what is copied to them, and one that takes
+ *	no dma-buf I/O may be served by this process
+ * @cut: the target is a file that loses what it held
+ * @begun: the target may have been changed
+ * @dst_size: what the target file holds
+ * @asked: bytes that were to be moved, 0 if that was not known
  * @buf_size: size of the dma-buf
+ * @before: what was refused before the first I/O
  * @seconds: out
  */
 struct job {
-	const struct options	*o;
-	struct xfer		x;
-	struct blkdmabuf_ctl	*ctl;
-	uint64_t		buf_size;
-	double			seconds;
+	const struct options		*o;
+	struct xfer			x;
+	struct blkdmabuf_ctl		*ctl;
+	bool				copies;
+	bool				cut;
+	bool				begun;
+	uint64_t			dst_size;
+	uint64_t			asked;
+	uint64_t			buf_size;
+	struct blk_dmabuf_features	before;
+	double				seconds;
 };
 
 static bool is_stdio(const char *path)
@@ -55,21 +69,67 @@ static const char *help_of(const struct job *j)
 
 /* ---- The ends ---- */
 
-static int open_device(struct end *end, int flags)
+static const struct end *other_end(const struct job *j, const struct end *end)
 {
+	return end == &j->x.src ? &j->x.dst : &j->x.src;
+}
+
+/* From here on this process reads or writes the file. */
+static int make_plain(struct end *end, unsigned int reason)
+{
+	end->kind = END_PLAIN;
+	end->why = reason ? blkdmabuf_reason_text(reason) :
+		   "the kernel takes no dma-buf I/O there";
+	if (end->chan >= 0)
+		close(end->chan);
+	end->chan = -1;
+	end->fd = end->dev.fd;
+	end->dev.fd = -1;
+	/* That is buffered I/O, on any byte. */
+	if (fcntl(end->fd, F_SETFL, 0) < 0)
+		return fail(.what = "end direct I/O on", .object = end->path,
+			    .err = -errno);
+	return EXIT_OK;
+}
+
+/* The kernel does not take an end: can the transfer do without? */
+static int end_refused(struct job *j, struct end *end, const char *what,
+		       int err, unsigned int reason)
+{
+	const char *advice = file_advice(&end->dev, reason);
+	bool plain = j->copies && end->dev.file && err == -EOPNOTSUPP;
+
+	if (plain && other_end(j, end)->kind == END_CHANNEL)
+		return make_plain(end, reason);
+	if (plain)
+		advice = "cp: no end takes dma-buf I/O";
+	else if (!advice && !reason && end->dev.file)
+		advice = say("blkdmabufctl check %s", end->path);
+	return fail(.what = what, .object = end->path, .err = err,
+		    .reason = reason, .advice = advice);
+}
+
+static int open_channel(struct job *j, struct end *end, int flags)
+{
+	unsigned int reason;
+	struct stat st;
 	int ret;
 
 	ret = device_open(&end->dev, end->path, flags);
 	if (ret)
 		return ret;
-	end->chan = blkdmabuf_channel(end->dev.fd);
+	if (end == &j->x.dst && !fstat(end->dev.fd, &st))
+		j->dst_size = st.st_size;
+	end->chan = device_channel(&end->dev, &reason);
 	if (end->chan < 0)
-		return fail(.what = "open a channel for", .object = end->path,
-			    .err = end->chan);
+		return end_refused(j, end, "open a channel for", end->chan,
+				   reason);
 	ret = blkdmabuf_limits(end->chan, &end->limits);
 	if (ret)
 		return fail(.what = "ask for the limits of",
 			    .object = end->path, .err = ret);
+	end->unit = (end == &j->x.dst ? end->limits.write_block_size :
+		     end->limits.block_size) ?: MIN_BLOCK;
 	return EXIT_OK;
 }
 
@@ -98,7 +158,7 @@ static int open_source_file(struct end *end)
 	return EXIT_OK;
 }
 
-/* Called last: it creates the file, and cuts off what is in it. */
+/* Creates the file, and cuts off what is in it. */
 static int open_target_file(struct end *end)
 {
 	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (end->pos ? 0 : O_TRUNC);
@@ -116,31 +176,67 @@ static int open_target_file(struct end *end)
 }
 
 /* A name below /dev that is not there is a device that is not there. */
+static bool names_device(const char *path)
+{
+	struct stat st;
+
+	if (is_stdio(path))
+		return false;
+	if (stat(path, &st))
+		return !strncmp(path, "/dev/", 5);
+	return S_ISBLK(st.st_mode);
+}
+
+/* Pipes, terminals, /dev/zero and the like are for this process to serve. */
 static enum end_kind kind_of(const char *path)
 {
 	struct stat st;
 
 	if (is_stdio(path))
-		return END_FILE;
-	if (stat(path, &st))
-		return strncmp(path, "/dev/", 5) ? END_FILE : END_DEVICE;
-	return S_ISBLK(st.st_mode) ? END_DEVICE : END_FILE;
+		return END_PLAIN;
+	if (stat(path, &st) || S_ISBLK(st.st_mode) || S_ISREG(st.st_mode))
+		return END_CHANNEL;
+	return END_PLAIN;
 }
 
 static int open_ends(struct job *j)
 {
 	struct xfer *x = &j->x;
-	int ret = EXIT_OK;
+	int flags = O_WRONLY, ret = EXIT_OK;
 
-	if (x->src.kind == END_DEVICE)
-		ret = open_device(&x->src, O_RDONLY);
-	else if (x->src.kind == END_FILE)
+	if (x->src.kind == END_CHANNEL)
+		ret = open_channel(j, &x->src, O_RDONLY);
+	else if (x->src.kind == END_PLAIN)
 		ret = open_source_file(&x->src);
 	/* O_EXCL: not if it is mounted or part of something. */
-	if (!ret && x->dst.kind == END_DEVICE)
-		ret = open_device(&x->dst, O_WRONLY |
-				  (j->o->force ? 0 : O_EXCL));
+	if (!j->o->force)
+		flags |= O_EXCL;
+	if (j->o->create)
+		flags |= O_CREAT;
+	if (!ret && x->dst.kind == END_CHANNEL)
+		ret = open_channel(j, &x->dst, flags);
 	return ret;
+}
+
+static bool end_stat(const struct end *end, struct stat *st)
+{
+	if (end->kind == END_BUFFER)
+		return false;
+	if (end->dev.fd >= 0)
+		return !fstat(end->dev.fd, st);
+	if (end->fd >= 0)
+		return !fstat(end->fd, st);
+	return !is_stdio(end->path) && !stat(end->path, st);
+}
+
+/* Are both ends one regular file? */
+static bool same_file(const struct job *j)
+{
+	struct stat src, dst;
+
+	return end_stat(&j->x.src, &src) && end_stat(&j->x.dst, &dst) &&
+	       S_ISREG(src.st_mode) && src.st_dev == dst.st_dev &&
+	       src.st_ino == dst.st_ino;
 }
 
 static void close_end(struct job *j, struct end *end)
@@ -175,7 +271,10 @@ static int64_t room(const struct job *j, const struct end *end, uint64_t *size)
 {
 	struct stat st;
 
-	if (end->kind == END_DEVICE)
+	/* A file that is written to grows. */
+	if (end->kind == END_CHANNEL && end == &j->x.dst && end->dev.file)
+		return -1;
+	if (end->kind == END_CHANNEL)
 		*size = end->limits.bytes;
 	else if (end->kind == END_BUFFER)
 		*size = j->buf_size;
@@ -184,6 +283,16 @@ static int64_t room(const struct job *j, const struct end *end, uint64_t *size)
 	else
 		return -1;
 	return *size > end->pos ? *size - end->pos : 0;
+}
+
+/* Reading a file stops where it ends, and there it may be empty. */
+static bool ends_by_itself(const struct job *j, const struct end *src,
+			   uint64_t size)
+{
+	struct stat st;
+
+	return src == &j->x.src && (src->dev.file || j->copies) &&
+	       end_stat(src, &st) && S_ISREG(st.st_mode) && src->pos <= size;
 }
 
 static int settle_length(struct job *j)
@@ -197,10 +306,18 @@ static int settle_length(struct job *j)
 		x->length = j->o->length;
 	else
 		x->length = src < 0 ? LENGTH_UNKNOWN : (uint64_t)src;
+	j->asked = x->length == LENGTH_UNKNOWN ? 0 : x->length;
+	if (src >= 0 && ends_by_itself(j, &x->src, src_size)) {
+		if (x->length > (uint64_t)src)
+			x->length = src;
+		/* The target is to be as empty. */
+		if (!src && dst < 0)
+			return EXIT_OK;
+	}
 	/* "Fill the buffer" is what a read into one is for. */
 	if (!given(j->o, OPT_LENGTH) && x->dst.kind == END_BUFFER &&
 	    x->length > (uint64_t)dst)
-		x->length = dst;
+		j->asked = x->length = dst;
 	if (src >= 0 && (!src || x->length > (uint64_t)src))
 		return out_of_range(j, x->src.path, x->src.pos, src_size);
 	if (dst >= 0 && (!dst || (x->length != LENGTH_UNKNOWN &&
@@ -222,25 +339,72 @@ static int unaligned(const char *what, uint64_t val, const char *path,
 		    .advice = say("a multiple of %u%s", to, also));
 }
 
-static int check_alignment(const struct job *j, const struct end *end)
+static uint64_t round_up(uint64_t val, uint64_t unit)
 {
-	uint32_t block = end->limits.block_size;
+	return (val + unit - 1) / unit * unit;
+}
 
-	if (end->kind != END_DEVICE)
+/* May a transfer to or from @end have a last block that is no whole one? */
+static bool may_end_in_part(const struct job *j, const struct end *end)
+{
+	uint64_t to = end->pos + j->x.length;
+
+	return end == &j->x.src ? end->dev.file && to >= end->limits.bytes :
+				  to >= end->part;
+}
+
+static int check_length(const struct job *j, const struct end *end)
+{
+	uint64_t length = j->x.length, whole = round_up(length, end->unit);
+	bool file = end == &j->x.dst && end->dev.file;
+
+	if (length == LENGTH_UNKNOWN || length == whole)
 		return EXIT_OK;
-	if (end->pos % block)
-		return unaligned("offset", end->pos, end->path, block, "");
-	if (j->x.length != LENGTH_UNKNOWN && j->x.length % block)
-		return unaligned("length", j->x.length, end->path, block,
+	if (!may_end_in_part(j, end))
+		return unaligned("length", length, end->path, end->unit,
+				 file && j->copies ?
+				 ": what follows in the file would be lost" :
+				 file ? ", or 'blkdmabufctl copy', which cuts "
+				 "the file where the source ends" :
 				 given(j->o, OPT_LENGTH) ? "" :
 				 ": give --length, or fill the source up");
-	if (j->x.block_size % block)
+	/* All of the block that a file ends in is read. */
+	if (j->x.linear && j->x.buf_offset + whole > j->buf_size)
+		return fail(.what = say("read the last block of %u bytes of",
+					end->unit),
+			    .object = end->path, .err = -ERANGE,
+			    .advice = say("--length %" PRIu64 ", or a dma-buf "
+					  "with room for %" PRIu64 " bytes",
+					  whole - end->unit,
+					  j->x.buf_offset + whole));
+	return EXIT_OK;
+}
+
+static int check_alignment(const struct job *j, const struct end *end)
+{
+	int ret;
+
+	if (end->kind != END_CHANNEL)
+		return EXIT_OK;
+	if (end->pos % end->unit)
+		return unaligned("offset", end->pos, end->path, end->unit, "");
+	ret = check_length(j, end);
+	if (ret)
+		return ret;
+	if (j->x.block_size % end->unit)
 		return unaligned("block size", j->x.block_size, end->path,
-				 block, "");
+				 end->unit, "");
 	if (j->x.buf_offset % end->limits.dma_alignment)
 		return unaligned("buffer offset", j->x.buf_offset, end->path,
 				 end->limits.dma_alignment, "");
 	return EXIT_OK;
+}
+
+static bool same_disk(const struct end *src, const struct end *dst)
+{
+	return src->kind == END_CHANNEL && dst->kind == END_CHANNEL &&
+	       !src->dev.file && !dst->dev.file &&
+	       src->dev.disk == dst->dev.disk;
 }
 
 static int check_overlap(const struct job *j)
@@ -248,10 +412,18 @@ static int check_overlap(const struct job *j)
 	const struct end *src = &j->x.src, *dst = &j->x.dst;
 	uint64_t from = src->dev.start + src->pos;
 	uint64_t to = dst->dev.start + dst->pos;
+	uint64_t length = j->x.length;
+	bool same = same_file(j);
 
-	if (src->kind != END_DEVICE || dst->kind != END_DEVICE ||
-	    src->dev.disk != dst->dev.disk ||
-	    from + j->x.length <= to || to + j->x.length <= from)
+	/* What is opened last is cut off by that. */
+	if (same && dst->kind == END_PLAIN)
+		return fail(.what = "source and target are one file:",
+			    .object = dst->path, .err = -EINVAL,
+			    .advice = "another file");
+	if (dst->kind == END_CHANNEL)
+		length = round_up(length, dst->unit);
+	if ((!same && !same_disk(src, dst)) ||
+	    from + length <= to || to + length <= from)
 		return EXIT_OK;
 	return fail(.what = say("source and target overlap on"),
 		    .object = dst->path, .err = -EINVAL,
@@ -259,11 +431,28 @@ static int check_overlap(const struct job *j)
 		    "file");
 }
 
+/* What becomes of what a target file holds already. */
+static void settle_target(struct job *j)
+{
+	struct end *dst = &j->x.dst;
+
+	j->cut = j->copies && dst->dev.file && !dst->pos && !same_file(j);
+	dst->part = !j->copies || !dst->dev.file ? UINT64_MAX :
+		    j->cut ? 0 : j->dst_size;
+}
+
+static uint32_t unit_of(const struct end *end)
+{
+	return end->kind == END_CHANNEL ? end->unit : 1;
+}
+
 static int settle(struct job *j)
 {
 	struct xfer *x = &j->x;
+	uint32_t unit;
 	int ret;
 
+	settle_target(j);
 	ret = settle_length(j);
 	/* Before the block size is cut to what there is. */
 	if (!ret)
@@ -272,10 +461,13 @@ static int settle(struct job *j)
 		ret = check_alignment(j, &x->dst);
 	if (!ret)
 		ret = check_overlap(j);
-	if (ret)
+	if (ret || !x->length)
 		return ret;
+	/* They are powers of two. */
+	unit = unit_of(&x->src) > unit_of(&x->dst) ? unit_of(&x->src) :
+						     unit_of(&x->dst);
 	if (x->block_size > x->length)
-		x->block_size = x->length;
+		x->block_size = round_up(x->length, unit);
 	if (x->length != LENGTH_UNKNOWN &&
 	    x->depth > (x->length - 1) / x->block_size + 1)
 		x->depth = (x->length - 1) / x->block_size + 1;
@@ -306,17 +498,27 @@ static int new_buffer(struct job *j)
 	return j->x.dmabuf < 0 ? EXIT_FAILED : EXIT_OK;
 }
 
+/* For this process to serve an end, or to fill up the last block of a file. */
+static bool needs_map(const struct job *j)
+{
+	const struct end *src = &j->x.src, *dst = &j->x.dst;
+
+	return src->kind == END_PLAIN || dst->kind == END_PLAIN ||
+	       (dst->part != UINT64_MAX &&
+		(src->dev.file || j->x.length % dst->unit));
+}
+
 static int map_buffer(struct job *j)
 {
 	void *map;
 
-	if (j->x.src.kind != END_FILE && j->x.dst.kind != END_FILE)
+	if (!needs_map(j))
 		return EXIT_OK;
 	map = mmap(NULL, j->buf_size, PROT_READ | PROT_WRITE, MAP_SHARED,
 		   j->x.dmabuf, 0);
 	if (map == MAP_FAILED)
 		return fail(.what = "map the buffer for", .object =
-			    j->x.src.kind == END_FILE ? j->x.src.path :
+			    j->x.src.kind == END_PLAIN ? j->x.src.path :
 			    j->x.dst.path, .err = -errno,
 			    .advice = "a udmabuf or another --heap");
 	j->x.map = map;
@@ -339,9 +541,9 @@ static int register_for(struct job *j, struct end *end)
 	if (ret == -EEXIST)
 		return EXIT_OK;
 	if (ret)
-		return fail(.what = "register a dma-buf on",
-			    .object = end->path, .err = ret,
-			    .reason = res.reason);
+		return end_refused(j, end, end->dev.file ?
+				   "register a dma-buf on the disk of" :
+				   "register a dma-buf on", ret, res.reason);
 	end->id = res.id;
 	ret = blkdmabuf_map(j->ctl, res.id);
 	if (ret)
@@ -363,7 +565,7 @@ static int attach(struct job *j, struct end *end)
 {
 	int slot = -ENOENT, ret;
 
-	if (end->kind != END_DEVICE)
+	if (end->kind != END_CHANNEL)
 		return EXIT_OK;
 	/* Asking in vain would count as a refusal. */
 	if (may_be_registered(j, end))
@@ -371,7 +573,7 @@ static int attach(struct job *j, struct end *end)
 				      BLK_DMABUF_SLOT_ANY, NULL);
 	if (slot == -ENOENT) {
 		ret = register_for(j, end);
-		if (ret)
+		if (ret || end->kind != END_CHANNEL)
 			return ret;
 		slot = blkdmabuf_bind(end->chan, j->x.dmabuf,
 				      BLK_DMABUF_SLOT_ANY, NULL);
@@ -390,6 +592,13 @@ static const char *end_name(const struct end *end)
 	return end->kind == END_BUFFER ? "the dma-buf" : end->path;
 }
 
+/* Who moves the bytes at this end; NULL: they stay where they are. */
+static const char *end_via(const struct end *end)
+{
+	return end->kind == END_CHANNEL ? "dma-buf" :
+	       end->kind == END_PLAIN ? "cpu" : NULL;
+}
+
 static struct json_object *result_json(const struct job *j)
 {
 	struct json_object *obj = json_object_new_object();
@@ -398,6 +607,10 @@ static struct json_object *result_json(const struct job *j)
 	add_str(obj, "command", x->name);
 	add_str(obj, "source", end_name(&x->src));
 	add_str(obj, "destination", end_name(&x->dst));
+	add_str(obj, "source_via", end_via(&x->src));
+	add_str(obj, "destination_via", end_via(&x->dst));
+	json_object_object_add(obj, "asked", j->asked ?
+			       json_object_new_uint64(j->asked) : NULL);
 	add_u64(obj, "bytes", x->done);
 	json_object_object_add(obj, "seconds",
 			       json_object_new_double(j->seconds));
@@ -406,6 +619,14 @@ static struct json_object *result_json(const struct job *j)
 	add_u64(obj, "block_size", x->block_size);
 	add_u64(obj, "depth", x->depth);
 	return obj;
+}
+
+/* Nobody shall take for dma-buf I/O what is none. */
+static void print_why(const struct end *end, FILE *f)
+{
+	if (end->why)
+		fprintf(f, "%s goes through the CPU: %s\n", end->path,
+			end->why);
 }
 
 static void print_result(const struct job *j, FILE *f)
@@ -417,6 +638,16 @@ static void print_result(const struct job *j, FILE *f)
 		" I/Os\n", x->name, x->done, human_size(x->done, size),
 		j->seconds, human_size(x->done / (j->seconds + 1e-9), rate),
 		x->ios);
+	print_why(&x->src, f);
+	print_why(&x->dst, f);
+}
+
+static void print_end_of_file(const struct job *j, FILE *f)
+{
+	if (j->x.done < j->asked)
+		fprintf(f, "%s: %s ends there: %" PRIu64 " bytes less than "
+			"asked for\n", j->x.name, end_name(&j->x.src),
+			j->asked - j->x.done);
 }
 
 static int stopped_by_signal(const struct job *j)
@@ -432,36 +663,70 @@ static int stopped_by_signal(const struct job *j)
 
 static int stopped_by_error(const struct job *j, const struct xfer_error *e)
 {
+	unsigned int reason = e->io ? refused_since(&j->before) : 0;
+	bool chan = e->end->kind == END_CHANNEL;
 	const char *advice = NULL;
 
-	if (e->err == -ENODATA)
+	if (reason)
+		advice = file_advice(&e->end->dev, reason);
+	else if (e->err == -ENODATA && !e->io)
 		advice = "it ended too early: less --length, or look why";
-	else if (e->err == -EINVAL && e->end->kind == END_DEVICE)
-		advice = say("input in multiples of %u bytes",
-			     e->end->limits.block_size);
-	else if (e->err == -ENOSPC && e->end->kind == END_DEVICE)
+	else if (e->err == -EINVAL && chan)
+		advice = say("input in multiples of %u bytes", e->end->unit);
+	else if (e->err == -ENOSPC && chan && !e->end->dev.file)
 		advice = say("less input: the device has %" PRIu64 " bytes",
 			     (uint64_t)e->end->limits.bytes);
 	fail(.what = say("%s at %" PRIu64 " of", e->what, e->pos),
-	     .object = end_name(e->end), .err = e->err, .advice = advice,
-	     .partial = result_json(j));
+	     .object = end_name(e->end), .err = e->err, .reason = reason,
+	     .advice = advice, .partial = result_json(j));
 	if (!want_json)
 		print_result(j, stderr);
 	return EXIT_FAILED;
 }
 
+static void target_failed(struct job *j, struct xfer_error *error,
+			  const char *what, int err)
+{
+	if (!error->err)
+		*error = (struct xfer_error) {
+			.err = err, .what = what, .end = &j->x.dst,
+			.pos = j->x.dst.pos,
+		};
+}
+
+/*
+ * Let a file end where what arrived ends, or where it ended before: take off
+ * what filled the last block, and, where it was stopped, what is behind a gap.
+ */
+static void trim(struct job *j, struct xfer_error *error)
+{
+	const struct xfer *x = &j->x;
+	const struct end *dst = &x->dst;
+	uint64_t end = dst->pos + x->done, begun;
+	struct stat st;
+
+	if (dst->kind != END_CHANNEL || !dst->dev.file)
+		return;
+	if (!j->cut && end < j->dst_size)
+		end = j->dst_size;
+	begun = dst->pos + round_up(x->begun, dst->unit);
+	if (fstat(dst->dev.fd, &st)) {
+		target_failed(j, error, "look", -errno);
+		return;
+	}
+	/* What is behind what we wrote is somebody else's. */
+	if ((uint64_t)st.st_size > end && (uint64_t)st.st_size <= begun &&
+	    ftruncate(dst->dev.fd, end))
+		target_failed(j, error, "cut off the end", -errno);
+}
+
 static void flush(struct job *j, struct xfer_error *error)
 {
 	struct end *dst = &j->x.dst;
-	int fd = dst->kind == END_DEVICE ? dst->dev.fd : dst->fd;
+	int fd = dst->kind == END_CHANNEL ? dst->dev.fd : dst->fd;
 
-	if (dst->kind == END_BUFFER || dst->stream || !fdatasync(fd))
-		return;
-	if (!error->err)
-		*error = (struct xfer_error) {
-			.err = -errno, .what = "flush", .end = dst,
-			.pos = dst->pos,
-		};
+	if (dst->kind != END_BUFFER && !dst->stream && fdatasync(fd))
+		target_failed(j, error, "flush", -errno);
 }
 
 static double now(void)
@@ -476,19 +741,54 @@ static int move(struct job *j)
 {
 	struct xfer_error error = {};
 	double start = now();
+	FILE *f = stdout;
 
+	refusals_now(&j->before);
 	xfer_run(&j->x, &error);
+	trim(j, &error);
 	flush(j, &error);
 	j->seconds = now() - start;
 	if (error.err)
 		return stopped_by_error(j, &error);
 	if (j->x.signal)
 		return stopped_by_signal(j);
-	if (want_json)
+	if (j->x.dst.kind == END_PLAIN && is_stdio(j->x.dst.path))
+		f = stderr;
+	if (want_json) {
 		print_json(result_json(j));
-	else
-		print_result(j, j->x.dst.kind == END_FILE &&
-			     is_stdio(j->x.dst.path) ? stderr : stdout);
+	} else {
+		print_result(j, f);
+		print_end_of_file(j, f);
+	}
+	return EXIT_OK;
+}
+
+/* The buffer, where the ends can use it. */
+static int prepare_buffer(struct job *j, bool own)
+{
+	int ret = EXIT_OK;
+
+	if (own)
+		ret = new_buffer(j);
+	if (!ret)
+		ret = attach(j, &j->x.src);
+	if (!ret)
+		ret = attach(j, &j->x.dst);
+	return ret ?: map_buffer(j);
+}
+
+/* Called last: from here on the target is not what it was. */
+static int prepare_target(struct job *j)
+{
+	struct end *dst = &j->x.dst;
+
+	j->begun = true;
+	if (dst->kind == END_PLAIN && dst->fd < 0)
+		return open_target_file(dst);
+	if (j->cut && ftruncate(dst->kind == END_PLAIN ? dst->fd :
+				dst->dev.fd, 0))
+		return fail(.what = "cut off", .object = dst->path,
+			    .err = -errno);
 	return EXIT_OK;
 }
 
@@ -504,19 +804,15 @@ static int transfer(struct job *j)
 		ret = given_buffer(j);
 	if (!ret)
 		ret = settle(j);
-	if (!ret && own)
-		ret = new_buffer(j);
+	if (!ret && j->x.length)
+		ret = prepare_buffer(j, own);
 	if (!ret)
-		ret = attach(j, &j->x.src);
-	if (!ret)
-		ret = attach(j, &j->x.dst);
-	if (!ret)
-		ret = map_buffer(j);
-	if (!ret && j->x.dst.kind == END_FILE)
-		ret = open_target_file(&j->x.dst);
+		ret = prepare_target(j);
 	if (!ret)
 		ret = move(j);
 
+	if (j->x.dst.dev.created && !j->begun)
+		unlink(j->x.dst.path);
 	close_end(j, &j->x.src);
 	close_end(j, &j->x.dst);
 	if (j->x.map)
@@ -587,7 +883,7 @@ static int check_far_end(const struct job *j, enum option_id file,
 	if (buffer && (o->heap || o->hugetlb || o->shuffle))
 		return usage_error("--heap, --hugetlb and --shuffle want",
 				   file_option, help_of(j));
-	if (path && kind_of(path) == END_DEVICE)
+	if (path && names_device(path))
 		return usage_error(say("%s wants a file, not the device",
 				       file_option), path,
 				   "blkdmabufctl copy --help");
@@ -607,9 +903,9 @@ int cmd_read(const struct options *o)
 	int ret;
 
 	job_init(&j, o, "read");
-	end_init(&j.x.src, END_DEVICE, o->args[0], o->offset);
+	end_init(&j.x.src, END_CHANNEL, o->args[0], o->offset);
 	if (o->to)
-		end_init(&j.x.dst, END_FILE, o->to, 0);
+		end_init(&j.x.dst, END_PLAIN, o->to, 0);
 	else
 		end_init(&j.x.dst, END_BUFFER, "the dma-buf", o->buf_offset);
 	j.x.linear = !o->to;
@@ -628,10 +924,10 @@ int cmd_write(const struct options *o)
 
 	job_init(&j, o, "write");
 	if (o->from)
-		end_init(&j.x.src, END_FILE, o->from, 0);
+		end_init(&j.x.src, END_PLAIN, o->from, 0);
 	else
 		end_init(&j.x.src, END_BUFFER, "the dma-buf", o->buf_offset);
-	end_init(&j.x.dst, END_DEVICE, o->args[0], o->offset);
+	end_init(&j.x.dst, END_CHANNEL, o->args[0], o->offset);
 	j.x.linear = !o->from;
 	ret = check_options(&j);
 	if (!ret)
@@ -645,13 +941,14 @@ int cmd_copy(const struct options *o)
 	int ret;
 
 	job_init(&j, o, "copy");
+	j.copies = true;
 	end_init(&j.x.src, kind_of(o->args[0]), o->args[0], o->src_offset);
 	end_init(&j.x.dst, kind_of(o->args[1]), o->args[1], o->dst_offset);
 	ret = check_options(&j);
-	if (!ret && j.x.src.kind == END_FILE && j.x.dst.kind == END_FILE)
-		ret = usage_error("'copy' wants a block device, not just",
-				  say("%s and %s", o->args[0], o->args[1]),
-				  "cp");
+	if (!ret && j.x.src.kind == END_PLAIN && j.x.dst.kind == END_PLAIN)
+		ret = usage_error("'copy' wants a block device or a file, not "
+				  "just", say("%s and %s", o->args[0],
+					      o->args[1]), "cp");
 	if (!ret && is_stdio(o->args[1]) && want_json)
 		ret = stdout_is_taken(&j);
 	return ret ?: transfer(&j);

@@ -1091,7 +1091,7 @@ static int select_on(const char *path, const char *name)
 
 	ret = need_kernel();
 	if (!ret)
-		ret = device_open(&dev, path, O_RDONLY);
+		ret = device_open_block(&dev, path, O_RDONLY);
 	if (ret)
 		return ret;
 	close(dev.fd);

@@ -53,6 +53,51 @@ static bool owned_has(const struct owned *owned, uint32_t id)
 	return false;
 }
 
+/* ---- All registrations ---- */
+
+/**
+ * struct all - every registration of the kernel
+ * @infos: ascending ids
+ * @nr: how many
+ */
+struct all {
+	struct blk_dmabuf_info	*infos;
+	unsigned int		nr;
+};
+
+static int all_get(struct blkdmabuf_ctl *ctl, struct all *all)
+{
+	struct blk_dmabuf_info info = {}, *infos;
+	unsigned int room = 0;
+	int ret;
+
+	*all = (struct all) {};
+	while ((ret = blkdmabuf_next(ctl, info.id, &info)) > 0) {
+		if (all->nr == room) {
+			room = 2 * room + 16;
+			infos = reallocarray(all->infos, room, sizeof(*infos));
+			if (!infos) {
+				ret = -ENOMEM;
+				break;
+			}
+			all->infos = infos;
+		}
+		all->infos[all->nr++] = info;
+	}
+	if (!ret)
+		return EXIT_OK;
+	free(all->infos);
+	return fail(.what = "list registrations", .err = ret);
+}
+
+/* Another registration of the same buffer? */
+static bool shares(const struct blk_dmabuf_info *a,
+		   const struct blk_dmabuf_info *b)
+{
+	return a->id != b->id && a->inode == b->inode &&
+	       a->state != BLK_DMABUF_DEAD && b->state != BLK_DMABUF_DEAD;
+}
+
 /* ---- How a registration looks ---- */
 
 static bool mapped(const struct blk_dmabuf_info *info)
@@ -60,8 +105,21 @@ static bool mapped(const struct blk_dmabuf_info *info)
 	return info->state == BLK_DMABUF_LIVE;
 }
 
+static struct json_object *shared_json(const struct blk_dmabuf_info *info,
+				       const struct all *all)
+{
+	struct json_object *list = json_object_new_array();
+	unsigned int i;
+
+	for (i = 0; i < all->nr; i++)
+		if (shares(info, &all->infos[i]))
+			json_object_array_add(list, json_object_new_int64(
+					      all->infos[i].id));
+	return list;
+}
+
 static struct json_object *info_json(const struct blk_dmabuf_info *info,
-				     bool pinned)
+				     const struct all *all, bool pinned)
 {
 	struct json_object *obj = json_object_new_object();
 
@@ -80,6 +138,10 @@ static struct json_object *info_json(const struct blk_dmabuf_info *info,
 	add_bool(obj, "writable", info->flags & BLK_DMABUF_F_WRITABLE);
 	add_bool(obj, "p2p", info->flags & BLK_DMABUF_F_P2P);
 	add_bool(obj, "sync", info->flags & BLK_DMABUF_F_SYNC);
+	add_bool(obj, "stack", info->flags & BLK_DMABUF_F_STACK);
+	add_u64(obj, "devices", info->devices);
+	add_u64(obj, "sharers", info->sharers);
+	json_object_object_add(obj, "shared_with", shared_json(info, all));
 	add_u64(obj, "generation", info->generation);
 	add_u64(obj, "invalidations", info->invalidations);
 	add_bool(obj, "pinned", pinned);
@@ -90,6 +152,7 @@ static struct json_object *info_json(const struct blk_dmabuf_info *info,
 	add_u64(obj, "writes", info->writes);
 	add_u64(obj, "write_bytes", info->write_bytes);
 	add_u64(obj, "errors", info->errors);
+	add_u64(obj, "retries", info->retries);
 	return obj;
 }
 
@@ -112,18 +175,49 @@ static const char *owner_text(const struct blk_dmabuf_info *info, bool pinned)
 	return pinned ? "pin" : say("pid %u", info->pid);
 }
 
-static void print_info(const struct blk_dmabuf_info *info, bool pinned)
+#define SHARED_LEN	64
+
+/* "3,5", as many as fit and how many did not, or "-" for none. */
+static const char *shared_text(const struct blk_dmabuf_info *info,
+			       const struct all *all, char buf[SHARED_LEN])
 {
-	char a[HUMAN_LEN], b[HUMAN_LEN];
+	unsigned int i, more = 0;
+	size_t len = 0;
+
+	strcpy(buf, "-");
+	for (i = 0; i < all->nr; i++) {
+		if (!shares(info, &all->infos[i]))
+			continue;
+		/* Two numbers of ten digits and what is around them. */
+		if (len > SHARED_LEN - 32)
+			more++;
+		else
+			len += sprintf(buf + len, "%s%u", len ? "," : "",
+				       all->infos[i].id);
+	}
+	if (more)
+		sprintf(buf + len, " and %u more", more);
+	return buf;
+}
+
+static void print_info(const struct blk_dmabuf_info *info,
+		       const struct all *all, bool pinned)
+{
+	char a[HUMAN_LEN], b[HUMAN_LEN], shared[SHARED_LEN];
 
 	print_line("id", say("%u", info->id));
-	print_line("disk", say("%s (%u:%u)", info->disk, info->dev_major,
-			       info->dev_minor));
+	print_line("disk", say("%s (%u:%u)%s", info->disk, info->dev_major,
+			       info->dev_minor,
+			       info->flags & BLK_DMABUF_F_STACK ?
+			       ", a stack of others" : ""));
+	print_line("attached to", say("%u DMA device%s", info->devices,
+				      info->devices == 1 ? "" : "s"));
 	print_line("exporter", say("%s, inode %" PRIu64, info->exporter,
 				   (uint64_t)info->inode));
 	print_line("size", say("%s (%" PRIu64 " bytes)",
 			       human_size(info->bytes, a),
 			       (uint64_t)info->bytes));
+	print_line("shared with", shared_text(info, all, shared));
 	print_line("state", blkdmabuf_state_str(info->state));
 	if (info->reason)
 		print_line("", blkdmabuf_reason_text(info->reason));
@@ -142,12 +236,14 @@ static void print_info(const struct blk_dmabuf_info *info, bool pinned)
 				  human_size(info->write_bytes, b),
 				  (uint64_t)info->writes));
 	print_line("errors", say("%" PRIu64, (uint64_t)info->errors));
+	print_line("issued again", say("%" PRIu64, (uint64_t)info->retries));
 }
 
 static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 {
 	struct blk_dmabuf_info info;
 	struct owned owned;
+	struct all all;
 	int ret;
 
 	ret = blkdmabuf_info(ctl, id, &info);
@@ -158,12 +254,15 @@ static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 	ret = owned_get(ctl, &owned);
 	if (ret)
 		return ret;
-	if (want_json)
-		print_json(info_json(&info, owned_has(&owned, id)));
-	else
-		print_info(&info, owned_has(&owned, id));
+	ret = all_get(ctl, &all);
+	if (!ret && want_json)
+		print_json(info_json(&info, &all, owned_has(&owned, id)));
+	else if (!ret)
+		print_info(&info, &all, owned_has(&owned, id));
+	if (!ret)
+		free(all.infos);
 	free(owned.ids);
-	return EXIT_OK;
+	return ret;
 }
 
 /* ---- register ---- */
@@ -210,10 +309,10 @@ static int source_open(const struct options *o)
 	return dmabuf_given(o);
 }
 
-static int register_failed(const char *path,
+static int register_failed(const struct device *dev,
 			   const struct blk_dmabuf_attach *res)
 {
-	const char *advice = NULL;
+	const char *advice = file_advice(dev, res->reason);
 
 	if (res->reason == BLK_DMABUF_DUPLICATE)
 		advice = say("use registration %u, or 'blkdmabufctl "
@@ -221,9 +320,10 @@ static int register_failed(const char *path,
 	else if (res->error == -ENOSPC)
 		advice = "the map is full: unregister something, or --pin "
 			 "another directory";
-	return fail(.what = "register a dma-buf on", .object = path,
-		    .err = res->error, .reason = res->reason,
-		    .advice = advice);
+	return fail(.what = dev->file ? "register a dma-buf on the disk of" :
+			    "register a dma-buf on",
+		    .object = dev->path, .err = res->error,
+		    .reason = res->reason, .advice = advice);
 }
 
 /*
@@ -257,7 +357,7 @@ static int register_on(const struct options *o, const struct device *dev,
 	if (ret)
 		return ret;
 	if (blkdmabuf_register(ctl, dev->fd, dmabuf, &res)) {
-		ret = register_failed(dev->path, &res);
+		ret = register_failed(dev, &res);
 		goto close;
 	}
 	if (!o->no_map) {
@@ -446,52 +546,62 @@ int cmd_show(const struct options *o)
 
 /* ---- list ---- */
 
-#define LIST_HEAD	"%6s  %-10s %-8s %10s %7s  %-12s %-10s %10s %10s %6s\n"
-#define LIST_LINE	"%6u  %-10s %-8s %10s %7u  %-12s %-10s %10s %10s %6" \
-			PRIu64 "\n"
+#define LIST_HEAD	"%6s  %-10s %-8s %10s %7s %4s  %-12s %-10s %10s %10s " \
+			"%6s  %s\n"
+#define LIST_LINE	"%6u  %-10s %-8s %10s %7u %4u  %-12s %-10s %10s %10s " \
+			"%6" PRIu64 "  %s\n"
 
-static void list_line(const struct blk_dmabuf_info *info, bool pinned,
-		      bool first)
+static void list_line(const struct blk_dmabuf_info *info,
+		      const struct all *all, bool pinned, bool first)
 {
 	char size[HUMAN_LEN], reads[HUMAN_LEN], writes[HUMAN_LEN];
+	char shared[SHARED_LEN];
 
 	if (first)
 		printf(LIST_HEAD, "ID", "DISK", "STATE", "SIZE", "RANGES",
-		       "EXPORTER", "OWNER", "READ", "WRITTEN", "ERRORS");
+		       "DEVS", "EXPORTER", "OWNER", "READ", "WRITTEN", "ERRORS",
+		       "SHARED WITH");
 	printf(LIST_LINE, info->id, info->disk,
 	       blkdmabuf_state_str(info->state),
-	       human_size(info->bytes, size), info->ranges, info->exporter,
-	       owner_text(info, pinned), human_size(info->read_bytes, reads),
-	       human_size(info->write_bytes, writes), (uint64_t)info->errors);
+	       human_size(info->bytes, size), info->ranges, info->devices,
+	       info->exporter, owner_text(info, pinned),
+	       human_size(info->read_bytes, reads),
+	       human_size(info->write_bytes, writes), (uint64_t)info->errors,
+	       shared_text(info, all, shared));
 }
 
 static int list_all(struct blkdmabuf_ctl *ctl, const dev_t *disk)
 {
-	struct json_object *list = json_object_new_array();
-	struct blk_dmabuf_info info = {};
+	const struct blk_dmabuf_info *info;
+	struct json_object *list;
 	bool first = true;
 	struct owned owned;
+	struct all all;
 	int ret;
 
 	ret = owned_get(ctl, &owned);
 	if (ret)
 		return ret;
-	while ((ret = blkdmabuf_next(ctl, info.id, &info)) > 0) {
-		bool pinned = owned_has(&owned, info.id);
+	ret = all_get(ctl, &all);
+	if (ret) {
+		free(owned.ids);
+		return ret;
+	}
+	list = json_object_new_array();
+	for (info = all.infos; info < all.infos + all.nr; info++) {
+		bool pinned = owned_has(&owned, info->id);
 
-		if (disk && makedev(info.dev_major, info.dev_minor) != *disk)
+		if (disk && makedev(info->dev_major, info->dev_minor) != *disk)
 			continue;
 		if (want_json)
-			json_object_array_add(list, info_json(&info, pinned));
+			json_object_array_add(list, info_json(info, &all,
+							      pinned));
 		else
-			list_line(&info, pinned, first);
+			list_line(info, &all, pinned, first);
 		first = false;
 	}
+	free(all.infos);
 	free(owned.ids);
-	if (ret) {
-		json_object_put(list);
-		return fail(.what = "list registrations", .err = ret);
-	}
 	if (want_json)
 		print_json(list);
 	else
@@ -501,22 +611,17 @@ static int list_all(struct blkdmabuf_ctl *ctl, const dev_t *disk)
 
 int cmd_list(const struct options *o)
 {
-	const dev_t *disk = NULL;
 	struct blkdmabuf_ctl *ctl;
-	struct device dev;
-	int ret;
+	dev_t disk;
+	int ret = EXIT_OK;
 
-	if (o->args[0]) {
-		ret = device_open(&dev, o->args[0], O_RDONLY);
-		if (ret)
-			return ret;
-		close(dev.fd);
-		disk = &dev.disk;
-	}
-	ret = open_any_control(o, &ctl);
+	if (o->args[0])
+		ret = device_find_disk(o->args[0], &disk);
+	if (!ret)
+		ret = open_any_control(o, &ctl);
 	if (ret)
 		return ret;
-	ret = list_all(ctl, disk);
+	ret = list_all(ctl, o->args[0] ? &disk : NULL);
 	blkdmabuf_ctl_close(ctl);
 	return ret;
 }

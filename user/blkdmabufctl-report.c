@@ -187,6 +187,7 @@ void report_json(const struct report *r)
 	json_object_object_add(obj, "queues", table_json(r, BY_QUEUE));
 	json_object_object_add(obj, "registrations", table_json(r, BY_REG));
 	json_object_object_add(obj, "refused", refused_json(r));
+	add_u64(obj, "retries", r->retries);
 	add_u64(obj, "lost", r->lost);
 	puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN |
 					    JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -401,6 +402,8 @@ static void put_summary(FILE *f, const struct report *r,
 	else
 		fprintf(f, "%s  no I/O in %.1f s", when, r->seconds);
 	fprintf(f, ", %" PRIu64 " refused", refused);
+	if (r->retries)
+		fprintf(f, ", %" PRIu64 " issued again", r->retries);
 	if (r->lost)
 		fprintf(f, ", %" PRIu64 " NOT COUNTED", r->lost);
 	fputc('\n', f);

@@ -6,7 +6,6 @@
  * and added up.  How that looks is blkdmabufctl-report.c.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,8 +53,21 @@ struct inner {
 };
 
 /**
+ * struct retried - the retries of each registration, as they were last
+ * @infos: ascending ids
+ * @nr: how many
+ */
+struct retried {
+	struct blk_dmabuf_info	*infos;
+	unsigned int		nr;
+};
+
+/**
  * struct watcher - all of a running stat or top
  * @skel: the programs
+ * @ctl: to look at registrations, which count their retries themselves
+ * @disk: of whose registrations, NULL for all
+ * @retried: before this interval
  * @ios: I/Os of this interval
  * @refusals: refusals of this interval
  * @nr_cpus: values that an element of @ios has
@@ -70,6 +82,9 @@ struct inner {
  */
 struct watcher {
 	struct watch		*skel;
+	struct blkdmabuf_ctl	*ctl;
+	const dev_t		*disk;
+	struct retried		retried;
 	struct inner		ios;
 	struct inner		refusals;
 	int			nr_cpus;
@@ -269,6 +284,52 @@ static int read_refusals(int fd, struct report *r)
 	return errno == ENOENT ? 0 : -errno;
 }
 
+static int retried_add(struct retried *r, const struct blk_dmabuf_info *info)
+{
+	struct blk_dmabuf_info *infos;
+
+	infos = reallocarray(r->infos, r->nr + 1, sizeof(*infos));
+	if (!infos)
+		return -ENOMEM;
+	infos[r->nr++] = *info;
+	r->infos = infos;
+	return 0;
+}
+
+/* Both ascend in ids: @old follows @info. */
+static uint64_t retries_before(const struct retried *r, unsigned int *old,
+			       const struct blk_dmabuf_info *info)
+{
+	while (*old < r->nr && r->infos[*old].id < info->id)
+		(*old)++;
+	return *old < r->nr && r->infos[*old].id == info->id ?
+	       r->infos[*old].retries : 0;
+}
+
+/* What was retried since this was called last. */
+static int take_retries(struct watcher *w, uint64_t *retries)
+{
+	struct blk_dmabuf_info info = {};
+	struct retried now = {};
+	unsigned int old = 0;
+	int ret;
+
+	*retries = 0;
+	while ((ret = blkdmabuf_next(w->ctl, info.id, &info)) > 0) {
+		if (w->disk &&
+		    makedev(info.dev_major, info.dev_minor) != *w->disk)
+			continue;
+		*retries += info.retries - retries_before(&w->retried, &old,
+							  &info);
+		ret = retried_add(&now, &info);
+		if (ret)
+			break;
+	}
+	free(w->retried.infos);
+	w->retried = now;
+	return ret;
+}
+
 /* A program that was running on the CPU already is not run a second time. */
 static uint64_t missed(const struct bpf_program *prog)
 {
@@ -307,6 +368,8 @@ static int take_report(struct watcher *w)
 		return ret;
 	ret = read_refusals(fd, r);
 	close(fd);
+	if (!ret)
+		ret = take_retries(w, &r->retries);
 	lost = lost_so_far(w);
 	r->lost = lost - w->lost;
 	r->end = time(NULL);
@@ -352,8 +415,9 @@ static int start_maps(struct watcher *w)
 	return ret ?: inner_swap(&w->refusals, &none);
 }
 
-static int load(struct watcher *w, const dev_t *disk)
+static int load(struct watcher *w)
 {
+	uint64_t before;
 	int ret;
 
 	w->nr_cpus = libbpf_num_possible_cpus();
@@ -363,32 +427,32 @@ static int load(struct watcher *w, const dev_t *disk)
 	w->skel = watch__open();
 	if (!w->per_cpu || !w->skel)
 		return -errno;
-	if (disk)
-		w->skel->rodata->only_dev = major(*disk) << KERNEL_MINOR_BITS |
-					    minor(*disk);
+	if (w->disk)
+		w->skel->rodata->only_dev =
+			major(*w->disk) << KERNEL_MINOR_BITS | minor(*w->disk);
 	ret = watch__load(w->skel);
 	if (!ret)
 		ret = start_maps(w);
 	if (!ret)
 		ret = watch__attach(w->skel);
+	if (!ret)
+		ret = take_retries(w, &before);
 	w->since = now();
 	return ret;
 }
 
 /* What is missing in general, the control programs find out and tell. */
-static int watcher_start(struct watcher *w, const dev_t *disk)
+static int watcher_start(struct watcher *w)
 {
-	struct blkdmabuf_ctl *ctl;
 	int ret;
 
-	ret = open_control(&ctl, NULL);
+	ret = open_control(&w->ctl, NULL);
 	if (ret)
 		return ret;
-	blkdmabuf_ctl_close(ctl);
 	/* Errors are told; who wants the story sets LIBBPF_LOG_LEVEL. */
 	if (!getenv("LIBBPF_LOG_LEVEL"))
 		libbpf_set_print(quiet);
-	ret = load(w, disk);
+	ret = load(w);
 	if (!ret)
 		return EXIT_OK;
 	return fail(.what = "load", .object = "the programs that watch",
@@ -400,6 +464,8 @@ static void watcher_end(struct watcher *w)
 {
 	report_free(&w->last);
 	watch__destroy(w->skel);
+	blkdmabuf_ctl_close(w->ctl);
+	free(w->retried.infos);
 	free(w->per_cpu);
 }
 
@@ -659,24 +725,20 @@ static int watch(const struct options *o, const char *name, uint32_t count,
 		 bool screen)
 {
 	struct watcher w = { .keyboard = -1, .screen = screen };
-	const dev_t *disk = NULL;
-	struct device dev;
+	dev_t disk;
 	int ret;
 
 	ret = check_options(o, name);
 	if (!ret)
 		ret = need_kernel();
 	if (!ret && o->args[0]) {
-		ret = device_open(&dev, o->args[0], O_RDONLY);
-		if (ret)
-			return ret;
-		close(dev.fd);
-		disk = &dev.disk;
+		ret = device_find_disk(o->args[0], &disk);
+		w.disk = &disk;
 	}
 	if (!ret)
 		ret = hear_signals(&w);
 	if (!ret)
-		ret = watcher_start(&w, disk);
+		ret = watcher_start(&w);
 	if (!ret)
 		ret = watch_on(&w, o->interval, count);
 	watcher_end(&w);

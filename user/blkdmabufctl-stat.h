@@ -52,6 +52,8 @@ struct refused {
  * @by: I/Os that ended in it, the most bytes first; one row BY_NOTHING
  * @nr_refused: entries of @refused
  * @refused: refusals, the most frequent first
+ * @retries: I/Os that were issued again because a buffer had moved, or was not
+ *	mapped for a device yet
  * @lost: what could not be counted
  */
 struct report {
@@ -60,6 +62,7 @@ struct report {
 	struct table	by[NR_VIEWS];
 	size_t		nr_refused;
 	struct refused	*refused;
+	uint64_t	retries;
 	uint64_t	lost;
 };
 

@@ -2,11 +2,15 @@
 /*
  * blkdmabufctl: the engine that moves bytes through a dma-buf.
  *
- * A transfer is cut into chunks.  A chunk goes EMPTY -> FILLING (read from a
- * device) -> FULL -> DRAINING (written to a device) -> EMPTY.  Devices work on
- * many chunks at a time, in any order; files are served in order, by this
- * thread, through a mapping of the buffer; if an end is the buffer itself there
- * is nothing to do for it.
+ * A transfer is cut into chunks.  A chunk goes EMPTY -> FILLING (read through a
+ * channel) -> FULL -> DRAINING (written through a channel) -> EMPTY.  Channels
+ * work on many chunks at a time, in any order; plain files are served in order,
+ * by this thread, through a mapping of the buffer; if an end is the buffer
+ * itself there is nothing to do for it.
+ *
+ * I/O is in whole blocks, and a file need not end with one: the last chunk is
+ * read beyond the end of the file, and written with zeros behind it, which are
+ * cut off afterwards.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,7 +32,7 @@ enum chunk_state { EMPTY, FILLING, FULL, DRAINING };
  * @state: see above
  * @at: offset in the transfer
  * @len: bytes
- * @moved: bytes that the device has done so far
+ * @moved: bytes that the channel has done so far
  * @buf: offset in the buffer
  */
 struct chunk {
@@ -43,10 +47,11 @@ struct chunk {
  * struct engine - a transfer that is running
  * @x: the transfer
  * @error: what stopped it
- * @queue: I/O on devices
+ * @queue: I/O on channels
  * @chunks: x->depth of them
  * @next: offset of the first byte that no chunk was started for
- * @drained: offset up to which a file was written
+ * @drained: offset up to which a plain file was written
+ * @plain: an end is a plain file
  * @shown: when progress was shown last, seconds
  * @start: when it began, seconds
  * @progress: show it
@@ -58,6 +63,7 @@ struct engine {
 	struct chunk		*chunks;
 	uint64_t		next;
 	uint64_t		drained;
+	bool			plain;
 	double			shown;
 	double			start;
 	bool			progress;
@@ -115,6 +121,17 @@ static void stop_at(struct engine *e, int err, const char *what,
 	};
 }
 
+/* The same for an I/O that the kernel ended. */
+static void io_stop_at(struct engine *e, int err, const char *what,
+		       const struct end *end, uint64_t at)
+{
+	bool first = !e->error->err;
+
+	stop_at(e, err, what, end, at);
+	if (first)
+		e->error->io = true;
+}
+
 static bool stopping(const struct engine *e)
 {
 	return stop_signal || e->error->err;
@@ -163,7 +180,45 @@ static void show(struct engine *e, bool last)
 		fprintf(stderr, "\r\033[K");
 }
 
-/* ---- Files ---- */
+/* ---- Ends of files ---- */
+
+/* Is the last block that @c has at this end no whole one? */
+static bool is_part(const struct end *end, const struct chunk *c)
+{
+	return end->kind == END_CHANNEL && c->len % end->unit;
+}
+
+/* The source ended in @c, after @len bytes of it. */
+static void source_ended(struct engine *e, struct chunk *c, uint32_t len)
+{
+	const struct end *dst = &e->x->dst;
+
+	if (e->x->length > c->at + len)
+		e->x->length = c->at + len;
+	if (e->next > e->x->length)
+		e->next = e->x->length;
+	c->len = len;
+	c->state = len ? FULL : EMPTY;
+	if (is_part(dst, c) &&
+	    (dst->pos + e->x->length < dst->part || !e->x->map))
+		stop_at(e, -EINVAL, "write part of a block", dst, c->at);
+}
+
+/* Zeros behind the bytes of the last block: what was there is not to leak. */
+static void fill_up(struct engine *e, const struct chunk *c, uint32_t unit)
+{
+	int err;
+
+	err = blkdmabuf_cpu_access(e->x->dmabuf, true, true);
+	if (!err) {
+		memset(e->x->map + c->buf + c->len, 0, unit - c->len % unit);
+		err = blkdmabuf_cpu_access(e->x->dmabuf, false, true);
+	}
+	if (err)
+		stop_at(e, err, "fill the last block", &e->x->dst, c->at);
+}
+
+/* ---- Plain files ---- */
 
 /* A pipe can keep us waiting, and a signal must be heard even then. */
 static bool wait_for(const struct end *end, short events)
@@ -228,7 +283,7 @@ static ssize_t chunk_file_io(struct engine *e, struct chunk *c,
 	return err ?: ret;
 }
 
-/* Shorter than expected is an error unless nobody knew the length. */
+/* Shorter than expected is an error unless nobody knew, or it may be so. */
 static void fill_from_file(struct engine *e, struct chunk *c)
 {
 	struct xfer *x = e->x;
@@ -237,16 +292,8 @@ static void fill_from_file(struct engine *e, struct chunk *c)
 	c->state = FULL;
 	if (ret == c->len)
 		return;
-	if (ret >= 0 && x->length == LENGTH_UNKNOWN) {
-		x->length = c->at + ret;
-		e->next = x->length;
-		c->len = ret;
-		if (!ret)
-			c->state = EMPTY;
-		else if (x->dst.kind == END_DEVICE &&
-			 c->len % x->dst.limits.block_size)
-			stop_at(e, -EINVAL, "write half a block", &x->dst,
-				c->at);
+	if (ret >= 0 && (x->length == LENGTH_UNKNOWN || x->src.dev.file)) {
+		source_ended(e, c, ret);
 		return;
 	}
 	stop_at(e, ret < 0 ? ret : -ENODATA, "read", &x->src, c->at);
@@ -264,24 +311,30 @@ static void drain_to_file(struct engine *e, struct chunk *c)
 	c->state = EMPTY;
 }
 
-/* ---- Devices ---- */
+/* ---- Channels ---- */
+
+static uint32_t whole_blocks(const struct end *end, uint32_t len)
+{
+	return (len + end->unit - 1) / end->unit * end->unit;
+}
 
 static void queue_io(struct engine *e, struct chunk *c)
 {
 	bool fill = c->state == FILLING;
 	const struct end *end = fill ? &e->x->src : &e->x->dst;
 	uint64_t pos = end->pos + c->at + c->moved;
+	uint32_t len = whole_blocks(end, c->len - c->moved);
 	uint64_t user = c - e->chunks;
 	int ret;
 
 	if (fill)
-		ret = blkdmabuf_queue_read(e->queue, end->chan, pos,
-					   c->len - c->moved, end->slot,
-					   c->buf + c->moved, 0, user);
+		ret = blkdmabuf_queue_read(e->queue, end->chan, pos, len,
+					   end->slot, c->buf + c->moved, 0,
+					   user);
 	else
-		ret = blkdmabuf_queue_write(e->queue, end->chan, pos,
-					    c->len - c->moved, end->slot,
-					    c->buf + c->moved, 0, user);
+		ret = blkdmabuf_queue_write(e->queue, end->chan, pos, len,
+					    end->slot, c->buf + c->moved, 0,
+					    user);
 	/* The queue is as deep as there are chunks. */
 	if (ret)
 		stop_at(e, ret, "queue I/O", end, c->at);
@@ -292,15 +345,26 @@ static void io_done(struct engine *e, const struct blkdmabuf_done *done)
 	struct chunk *c = &e->chunks[done->user];
 	bool fill = c->state == FILLING;
 	const struct end *end = fill ? &e->x->src : &e->x->dst;
+	bool file_ended = fill && end->dev.file && done->res >= 0 &&
+			  (!done->res || done->res % end->unit);
 
-	/* The range was checked: nothing at all means that the disk shrank. */
-	if (done->res <= 0) {
-		stop_at(e, done->res ?: -ENODEV, fill ? "read" : "write", end,
-			c->at + c->moved);
+	/* Behind the end of a file that was cut off under us is nothing. */
+	if (fill && done->res >= 0 && c->at >= e->x->length) {
+		c->state = EMPTY;
 		return;
 	}
-	e->x->ios++;
+	/* The range was checked: nothing at all means that the disk shrank. */
+	if (done->res < 0 || (!done->res && !file_ended)) {
+		io_stop_at(e, done->res ?: -ENODEV, fill ? "read" : "write",
+			   end, c->at + c->moved);
+		return;
+	}
+	e->x->ios += done->res > 0;
 	c->moved += done->res;
+	if (c->moved < c->len && file_ended) {
+		source_ended(e, c, c->moved);
+		return;
+	}
 	if (c->moved < c->len) {
 		if (!stopping(e))
 			queue_io(e, c);
@@ -321,7 +385,7 @@ static bool reap(struct engine *e, unsigned int min)
 		io_done(e, &done[i]);
 	if (ret >= 0 || ret == -EINTR || ret == -EAGAIN || ret == -EBUSY)
 		return true;
-	stop_at(e, ret, "wait for I/O", e->x->src.kind == END_DEVICE ?
+	stop_at(e, ret, "wait for I/O", e->x->src.kind == END_CHANNEL ?
 		&e->x->src : &e->x->dst, 0);
 	return false;
 }
@@ -341,10 +405,12 @@ static void chunk_start(struct engine *e, struct chunk *c)
 	c->buf = x->buf_offset + (x->linear ? c->at :
 				  (c - e->chunks) * x->block_size);
 	e->next += len;
-	if (x->src.kind == END_DEVICE) {
+	if (x->begun < e->next)
+		x->begun = e->next;
+	if (x->src.kind == END_CHANNEL) {
 		c->state = FILLING;
 		queue_io(e, c);
-	} else if (x->src.kind == END_FILE) {
+	} else if (x->src.kind == END_PLAIN) {
 		fill_from_file(e, c);
 	} else {
 		c->state = FULL;
@@ -355,9 +421,16 @@ static void chunk_finish(struct engine *e, struct chunk *c)
 {
 	struct xfer *x = e->x;
 
-	if (x->dst.kind == END_DEVICE) {
+	/* The source was cut off meanwhile, in a chunk before this one. */
+	if (c->at >= x->length) {
+		c->state = EMPTY;
+	} else if (x->dst.kind == END_CHANNEL) {
+		if (is_part(&x->dst, c))
+			fill_up(e, c, x->dst.unit);
+		c->moved = 0;
 		c->state = DRAINING;
-		queue_io(e, c);
+		if (!stopping(e))
+			queue_io(e, c);
 	} else if (x->dst.kind == END_BUFFER) {
 		c->state = EMPTY;
 	} else if (c->at == e->drained) {
@@ -365,7 +438,7 @@ static void chunk_finish(struct engine *e, struct chunk *c)
 	}
 }
 
-/* Do what can be done without waiting for a device. */
+/* Do what can be done without waiting for a channel. */
 static bool step(struct engine *e)
 {
 	bool progress = false;
@@ -382,8 +455,8 @@ static bool step(struct engine *e)
 			chunk_finish(e, c);
 		if (c->state != old)
 			progress = true;
-		/* Devices shall work while we are busy with a file. */
-		if (e->x->map)
+		/* Channels shall work while we are busy with a file. */
+		if (e->plain)
 			reap(e, 0);
 	}
 	return progress;
@@ -395,7 +468,7 @@ static void run(struct engine *e)
 
 	do {
 		progress = step(e);
-		if (!progress || !e->x->map)
+		if (!progress || !e->plain)
 			reap(e, progress ? 0 : 1);
 		show(e, false);
 	} while (!stopping(e) &&
@@ -409,6 +482,7 @@ void xfer_run(struct xfer *x, struct xfer_error *error)
 {
 	struct engine e = {
 		.x = x, .error = error, .start = now(),
+		.plain = x->src.kind == END_PLAIN || x->dst.kind == END_PLAIN,
 		.progress = isatty(STDERR_FILENO),
 	};
 	int ret = -ENOMEM;

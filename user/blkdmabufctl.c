@@ -8,6 +8,7 @@
  *
  *   blkdmabufctl check /dev/nvme0n1
  *   blkdmabufctl register /dev/nvme0n1 --udmabuf 64M
+ *   blkdmabufctl read /srv/model.bin --id 1
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 #include "blkdmabufctl.h"
 
-/* How to complete an argument; what is K_FILE the shell does by itself. */
+/* How to complete an argument; a file's name the shell completes by itself. */
 enum kind {
 	K_NONE, K_FILE, K_DEV, K_DEV_OR_FILE, K_ID, K_ID_OR_ALL, K_HEAP,
 	K_POLICY, K_POLICY_FILE,
@@ -45,12 +46,13 @@ enum command_id {
 
 static const struct command commands[] = {
 	[CMD_CHECK] = {
-		"check", "[DEV]", "say whether kernel and device can do it",
-		cmd_check, 0, 1, { K_DEV }
+		"check", "[DEV|FILE]",
+		"say whether kernel, device and file can do it",
+		cmd_check, 0, 1, { K_DEV_OR_FILE }
 	},
 	[CMD_REGISTER] = {
-		"register", "DEV", "register a dma-buf on a disk",
-		cmd_register, 1, 1, { K_DEV }
+		"register", "DEV|FILE", "register a dma-buf on a disk",
+		cmd_register, 1, 1, { K_DEV_OR_FILE }
 	},
 	[CMD_UNREGISTER] = {
 		"unregister", "ID|all", "end a registration, or all pinned",
@@ -65,23 +67,26 @@ static const struct command commands[] = {
 		cmd_unmap, 1, 1, { K_ID }
 	},
 	[CMD_LIST] = {
-		"list", "[DEV]", "list all registrations, or those of a disk",
-		cmd_list, 0, 1, { K_DEV }
+		"list", "[DEV|FILE]",
+		"list all registrations, or those of a disk",
+		cmd_list, 0, 1, { K_DEV_OR_FILE }
 	},
 	[CMD_SHOW] = {
 		"show", "ID", "show all about one registration",
 		cmd_show, 1, 1, { K_ID }
 	},
 	[CMD_READ] = {
-		"read", "DEV", "read a device into a file or a dma-buf",
-		cmd_read, 1, 1, { K_DEV }
+		"read", "DEV|FILE",
+		"read a device or file into a file or a dma-buf",
+		cmd_read, 1, 1, { K_DEV_OR_FILE }
 	},
 	[CMD_WRITE] = {
-		"write", "DEV", "write a file or a dma-buf to a device",
-		cmd_write, 1, 1, { K_DEV }
+		"write", "DEV|FILE",
+		"write a file or a dma-buf to a device or file",
+		cmd_write, 1, 1, { K_DEV_OR_FILE }
 	},
 	[CMD_COPY] = {
-		"copy", "SRC DST", "copy between devices, or device and file",
+		"copy", "SRC DST", "copy between devices and files",
 		cmd_copy, 2, 2, { K_DEV_OR_FILE, K_DEV_OR_FILE }
 	},
 	[CMD_POLICY_LOAD] = {
@@ -115,12 +120,12 @@ static const struct command commands[] = {
 		cmd_policy_show, 1, 1, { K_POLICY }
 	},
 	[CMD_STAT] = {
-		"stat", "[DEV]", "watch I/O for a while and add it up",
-		cmd_stat, 0, 1, { K_DEV }
+		"stat", "[DEV|FILE]", "watch I/O for a while and add it up",
+		cmd_stat, 0, 1, { K_DEV_OR_FILE }
 	},
 	[CMD_TOP] = {
-		"top", "[DEV]", "the same, live on the whole terminal",
-		cmd_top, 0, 1, { K_DEV }
+		"top", "[DEV|FILE]", "the same, live on the whole terminal",
+		cmd_top, 0, 1, { K_DEV_OR_FILE }
 	},
 };
 
@@ -200,7 +205,7 @@ static const struct option options[] = {
 	},
 	[OPT_OFFSET] = {
 		"offset", 0, T_SIZE, "SIZE", K_NONE, C(READ) | C(WRITE),
-		FIELD(offset), "start there on the device"
+		FIELD(offset), "start there on the device or in the file"
 	},
 	[OPT_LENGTH] = {
 		"length", 0, T_SIZE, "SIZE", K_NONE, MOVING, FIELD(length),
@@ -233,6 +238,11 @@ static const struct option options[] = {
 	[OPT_DEPTH] = {
 		"depth", 0, T_U32, "N", K_NONE, MOVING, FIELD(depth),
 		"I/Os at a time, 16 unless given"
+	},
+	[OPT_CREATE] = {
+		"create", 0, T_FLAG, NULL, K_NONE, C(WRITE) | C(COPY),
+		FIELD(create), "make the file that is written to, if it is not "
+		"there"
 	},
 	[OPT_FORCE] = {
 		"force", 0, T_FLAG, NULL, K_NONE, C(WRITE) | C(COPY),
@@ -367,7 +377,8 @@ static void print_help(const struct command *cmd, const char *group)
 		printf("  %s\n\nOptions:\n", cmd->help);
 		print_options(cmd, false);
 	} else {
-		puts("Block I/O straight between a device and a dma-buf.\n\n"
+		puts("Block I/O straight between a device, or a file on one, "
+		     "and a dma-buf.\n\n"
 		     "Commands:");
 		for (i = 0; i < ARRAY_SIZE(commands); i++)
 			if (command_in(&commands[i], group))
@@ -687,8 +698,12 @@ static void offer_name(const char *name, const char *prefix)
 static void offer_kind(enum kind kind, const char *prefix)
 {
 	switch (kind) {
-	case K_DEV:
 	case K_DEV_OR_FILE:
+		/* Else the shell would take any name to be below /dev. */
+		if (strncmp(prefix, "/dev/", 5))
+			break;
+		/* fallthrough */
+	case K_DEV:
 		offer_dir("/sys/class/block", prefix, "/dev/");
 		break;
 	case K_ID_OR_ALL:

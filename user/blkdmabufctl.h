@@ -11,7 +11,7 @@
  *  blkdmabufctl-btf.c		variables of BPF objects by name
  *  blkdmabufctl-stat.c		stat, top: counting, with watch.bpf.c
  *  blkdmabufctl-report.c	stat, top: how a report looks
- *  blkdmabufctl-util.c		errors, devices, dma-bufs, numbers
+ *  blkdmabufctl-util.c		errors, devices and files, dma-bufs, numbers
  */
 #ifndef BLKDMABUFCTL_H
 #define BLKDMABUFCTL_H
@@ -39,8 +39,8 @@ enum option_id {
 	OPT_UDMABUF, OPT_HEAP_SIZE, OPT_HEAP, OPT_HUGETLB, OPT_SHUFFLE,
 	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP,
 	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
-	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_FORCE,
-	OPT_SET, OPT_AS, OPT_KEEP_MAPS, OPT_INTERVAL, OPT_COUNT,
+	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_CREATE,
+	OPT_FORCE, OPT_SET, OPT_AS, OPT_KEEP_MAPS, OPT_INTERVAL, OPT_COUNT,
 	NR_OPTIONS
 };
 
@@ -59,6 +59,7 @@ struct options {
 	bool		hugetlb;
 	bool		shuffle;
 	bool		no_map;
+	bool		create;
 	bool		force;
 	bool		keep_maps;
 	const char	*pin;
@@ -162,22 +163,40 @@ const char *human_size(uint64_t bytes, char buf[HUMAN_LEN]);
 /* ---- The system ---- */
 
 /**
- * struct device - an open block device
+ * struct device - an open block device, or file on one
  * @path: as the user named it
  * @fd: open file, -1 if closed
- * @disk: device number of the disk
- * @start: first byte of @path on the disk
+ * @file: it is a regular file
+ * @created: the file was not there before
+ * @disk: device number of the disk; of a file that of the disk, or stack of
+ *	disks, that its file system is on, 0 if the file system names none
+ * @start: first byte of a block device on the disk
  */
 struct device {
 	const char	*path;
 	int		fd;
+	bool		file;
+	bool		created;
 	dev_t		disk;
 	uint64_t	start;
 };
 
 int need_kernel(void);
+/* O_CREAT and O_EXCL are for a file and for a block device alone. */
 int device_open(struct device *dev, const char *path, int flags);
+int device_open_block(struct device *dev, const char *path, int flags);
+int device_find_disk(const char *path, dev_t *disk);
+int device_channel(const struct device *dev, unsigned int *reason);
 int device_sysfs(dev_t disk, char *path, size_t len);
+unsigned int device_leaves(dev_t disk, dev_t *leaves, unsigned int max);
+const char *file_system(int fd);
+const char *file_obstacle(int fd);
+const char *file_advice(const struct device *dev, unsigned int reason);
+
+/* What the kernel has counted as refused so far; zeroed if nobody can tell. */
+void refusals_now(struct blk_dmabuf_features *now);
+unsigned int refused_since(const struct blk_dmabuf_features *before);
+
 int open_control(struct blkdmabuf_ctl **ctl, const char *pin);
 bool pin_exists(const char *dir);
 uint64_t huge_page_size(void);
@@ -191,19 +210,26 @@ int report_map_failure(struct blkdmabuf_ctl *ctl, uint32_t id, int err,
 
 /* ---- The engine ---- */
 
-enum end_kind { END_BUFFER, END_DEVICE, END_FILE };
+enum end_kind { END_BUFFER, END_CHANNEL, END_PLAIN };
 
 /**
  * struct end - where bytes come from, or where they go to
- * @kind: END_BUFFER: the dma-buf itself is the end
+ * @kind: END_BUFFER: the dma-buf itself is the end; END_CHANNEL: a block device
+ *	or file that the kernel moves them from or to; END_PLAIN: a file that
+ *	this process reads or writes, through a mapping of the dma-buf
  * @path: name for messages; "-" is a stream
- * @fd: END_FILE: open file, -1 if not opened yet
- * @stream: END_FILE: cannot seek
- * @dev: END_DEVICE
- * @chan: END_DEVICE: channel
- * @slot: END_DEVICE: slot the dma-buf is bound to
- * @id: END_DEVICE: registration that was made for it, 0 if there was one
- * @limits: END_DEVICE
+ * @fd: END_PLAIN: open file, -1 if not opened yet
+ * @stream: END_PLAIN: cannot seek
+ * @dev: END_CHANNEL
+ * @chan: END_CHANNEL: channel
+ * @slot: END_CHANNEL: slot the dma-buf is bound to
+ * @id: END_CHANNEL: registration that was made for it, 0 if there was one
+ * @limits: END_CHANNEL
+ * @unit: END_CHANNEL: positions and lengths of I/O are multiples of this
+ * @part: END_CHANNEL, target: a last block may be filled in part if the bytes
+ *	end here or behind, because nothing is behind them that would be lost;
+ *	UINT64_MAX for never
+ * @why: END_PLAIN: why the kernel does not move them; NULL if nobody asked
  * @pos: first byte
  */
 struct end {
@@ -216,6 +242,9 @@ struct end {
 	uint32_t			slot;
 	uint32_t			id;
 	struct blk_dmabuf_limits	limits;
+	uint32_t			unit;
+	uint64_t			part;
+	const char			*why;
 	uint64_t			pos;
 };
 
@@ -227,7 +256,7 @@ struct end {
  * @src: where from
  * @dst: where to
  * @dmabuf: the buffer, file descriptor
- * @map: the buffer in our memory if an end is a file
+ * @map: the buffer in our memory, where that is needed
  * @map_size: size of @map
  * @buf_offset: first byte in the buffer
  * @linear: the whole transfer has its place in the buffer; else each chunk
@@ -236,7 +265,8 @@ struct end {
  * @block_size: size of a chunk
  * @depth: chunks at a time
  * @done: out: bytes moved, counted from the beginning without a gap
- * @ios: out: I/Os done on devices
+ * @begun: out: bytes that were begun, done or not
+ * @ios: out: I/Os done on channels
  * @signal: out: the signal that stopped it
  */
 struct xfer {
@@ -252,13 +282,22 @@ struct xfer {
 	uint64_t	block_size;
 	unsigned int	depth;
 	uint64_t	done;
+	uint64_t	begun;
 	uint64_t	ios;
 	int		signal;
 };
 
-/* What stopped a transfer; err is 0 if nothing did. */
+/**
+ * struct xfer_error - what stopped a transfer
+ * @err: -errno, 0 if nothing did
+ * @io: the kernel ended an I/O on a channel with it
+ * @what: what failed
+ * @end: at which end
+ * @pos: where there
+ */
 struct xfer_error {
 	int		err;
+	bool		io;
 	const char	*what;
 	const struct end *end;
 	uint64_t	pos;

@@ -3,11 +3,11 @@
  * The whole of it in one small program: register a dma-buf on a disk, bind it
  * to a channel, write from it and read into it through io_uring.
  *
- *   example DEVICE [POSITION]
+ *   example DEVICE|FILE [POSITION]
  *
- * Overwrites 64 KiB of the device at the position. Each direction is compared
- * with plain direct I/O to the same blocks, so a mistake in one cannot hide
- * behind the same mistake in the other.
+ * Overwrites 64 KiB of the device, or of a file that is there, at the position.
+ * Each direction is compared with plain direct I/O to the same blocks, so a
+ * mistake in one cannot hide behind the same mistake in the other.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE	/* O_DIRECT */
@@ -69,12 +69,12 @@ static void do_io(struct io_uring *ring, int chan, bool write, uint64_t pos,
 
 /* Buffer to device: then a plain read must find it there. */
 static void try_write(struct io_uring *ring, int chan, uint32_t slot,
-		      int dmabuf, unsigned char *buf, int bdev, uint64_t pos,
+		      int dmabuf, unsigned char *buf, int file, uint64_t pos,
 		      unsigned char *plain)
 {
 	fill_buffer(dmabuf, buf, 1);
 	do_io(ring, chan, true, pos, slot);
-	if (pread(bdev, plain, SIZE, pos) != SIZE)
+	if (pread(file, plain, SIZE, pos) != SIZE)
 		err(EXIT_FAILURE, "pread");
 	check(blkdmabuf_cpu_access(dmabuf, true, false), "begin access");
 	if (memcmp(buf, plain, SIZE))
@@ -85,12 +85,12 @@ static void try_write(struct io_uring *ring, int chan, uint32_t slot,
 
 /* Device to buffer: a plain write put there what must arrive. */
 static void try_read(struct io_uring *ring, int chan, uint32_t slot,
-		     int dmabuf, unsigned char *buf, int bdev, uint64_t pos,
+		     int dmabuf, unsigned char *buf, int file, uint64_t pos,
 		     unsigned char *plain)
 {
 	fill_buffer(dmabuf, buf, 0);
 	fill(plain, 99);
-	if (pwrite(bdev, plain, SIZE, pos) != SIZE)
+	if (pwrite(file, plain, SIZE, pos) != SIZE)
 		err(EXIT_FAILURE, "pwrite");
 	do_io(ring, chan, false, pos, slot);
 	check(blkdmabuf_cpu_access(dmabuf, true, false), "begin access");
@@ -106,13 +106,14 @@ int main(int argc, char **argv)
 	struct blk_dmabuf_attach reg;
 	struct blkdmabuf_ctl *ctl;
 	unsigned char *buf, *plain;
-	int bdev, dmabuf, chan, slot;
+	int file, dmabuf, chan, slot;
 	struct io_uring ring;
 
 	if (argc < 2)
-		errx(2, "usage: %s DEVICE [POSITION]", argv[0]);
-	bdev = open(argv[1], O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
-	if (bdev < 0)
+		errx(2, "usage: %s DEVICE|FILE [POSITION]", argv[0]);
+	/* O_EXCL is for a device: not if it is mounted or part of something. */
+	file = open(argv[1], O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
+	if (file < 0)
 		err(EXIT_FAILURE, "%s", argv[1]);
 
 	/* Memory: any exporter will do, a GPU's or this. */
@@ -124,19 +125,19 @@ int main(int argc, char **argv)
 
 	/* Control: needs privilege; a daemon could do it for others. */
 	check(blkdmabuf_ctl_open(&ctl, NULL), "load the control programs");
-	if (blkdmabuf_register(ctl, bdev, dmabuf, &reg))
+	if (blkdmabuf_register(ctl, file, dmabuf, &reg))
 		errx(EXIT_FAILURE, "register: %s: %s; try: %s",
 		     strerror(-reg.error), blkdmabuf_reason_text(reg.reason),
 		     blkdmabuf_reason_advice(reg.reason));
 
 	/* I/O: needs the two file descriptors, nothing else. */
-	chan = check(blkdmabuf_channel(bdev), "channel");
+	chan = check(blkdmabuf_channel(file), "channel");
 	slot = check(blkdmabuf_bind(chan, dmabuf, BLK_DMABUF_SLOT_ANY, NULL),
 		     "bind");
 	check(io_uring_queue_init(8, &ring, 0), "io_uring");
 
-	try_write(&ring, chan, slot, dmabuf, buf, bdev, pos, plain);
-	try_read(&ring, chan, slot, dmabuf, buf, bdev, pos, plain);
+	try_write(&ring, chan, slot, dmabuf, buf, file, pos, plain);
+	try_read(&ring, chan, slot, dmabuf, buf, file, pos, plain);
 
 	io_uring_queue_exit(&ring);
 	close(chan);
@@ -145,7 +146,7 @@ int main(int argc, char **argv)
 	blkdmabuf_ctl_close(ctl);
 	munmap(buf, SIZE);
 	close(dmabuf);
-	close(bdev);
+	close(file);
 	free(plain);
 	return EXIT_SUCCESS;
 }

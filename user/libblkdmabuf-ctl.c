@@ -110,6 +110,28 @@ static void leave_policy(struct bpf_object *obj)
 			bpf_map__set_autocreate(map, false);
 }
 
+/*
+ * The programs have the structures of the kernel they were built for, and what
+ * they leave in a map is copied into ours.
+ */
+static bool same_abi(const struct minimal *skel)
+{
+	return bpf_map__value_size(skel->maps.args) ==
+	       sizeof(struct blkdmabuf_args) &&
+	       bpf_map__value_size(skel->maps.result) ==
+	       sizeof(struct blkdmabuf_result);
+}
+
+/* Without the node there is no ABI, and loading says that better. */
+static bool kernel_has_other_abi(void)
+{
+	struct blk_dmabuf_features features;
+	int ret = blkdmabuf_features(&features);
+
+	return ret == -ENOTTY ||
+	       (!ret && features.abi_version < BLK_DMABUF_ABI_VERSION);
+}
+
 static int load(struct blkdmabuf_ctl *ctl, const char *pin_dir)
 {
 	int ret;
@@ -119,10 +141,12 @@ static int load(struct blkdmabuf_ctl *ctl, const char *pin_dir)
 		return -errno;
 	leave_policy(ctl->skel->obj);
 	ret = set_pin(ctl->skel, pin_dir);
+	if (!ret && (!same_abi(ctl->skel) || kernel_has_other_abi()))
+		ret = -ENOTTY;
 	if (!ret)
 		ret = minimal__load(ctl->skel);
 	/* Whatever went wrong first, that it cannot work is the better news. */
-	if (ret && !kernel_has_feature())
+	if (ret && ret != -ENOTTY && !kernel_has_feature())
 		ret = -EOPNOTSUPP;
 	/* To libbpf a kernel that permits nothing supports nothing. */
 	else if (ret == -EOPNOTSUPP)
@@ -184,11 +208,11 @@ static int run(struct blkdmabuf_ctl *ctl, struct bpf_program *prog,
 	return (int)opts.retval;
 }
 
-int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int bdev_fd, int dmabuf_fd,
+int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
 		       struct blk_dmabuf_attach *result)
 {
 	struct blkdmabuf_args args = {
-		.bdev_fd	= bdev_fd,
+		.fd		= fd,
 		.dmabuf_fd	= dmabuf_fd,
 	};
 	struct blkdmabuf_result res = {};
@@ -197,7 +221,7 @@ int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int bdev_fd, int dmabuf_fd,
 	ret = run(ctl, ctl->skel->progs.ctl_register, &args, &res);
 	if (result)
 		*result = (struct blk_dmabuf_attach) {
-			.bdev_fd	= bdev_fd,
+			.fd		= fd,
 			.dmabuf_fd	= dmabuf_fd,
 			.error		= ret,
 			.reason		= res.reason,

@@ -47,12 +47,15 @@ struct reason_words {
 static const struct reason_words reason_words[] = {
 	REASON(OK, "nothing was refused", ""),
 	REASON(NO_DEVICE,
-	       "this is no block device, or it is going away",
-	       "name a block device, as lsblk lists them"),
+	       "this is neither a block device nor a file on one, or that is "
+	       "going away",
+	       "name a block device, as lsblk lists them, or a file on ext4 or "
+	       "XFS"),
 	REASON(NO_DRIVER,
-	       "the device's driver takes no premapped I/O",
-	       "use an NVMe device; under device mapper or md use the device "
-	       "below it"),
+	       "the driver of the device, or of one that it is stacked on, "
+	       "takes no premapped I/O",
+	       "use an NVMe device, or what is on NVMe devices only; lsblk -s "
+	       "shows what is below"),
 	REASON(INTEGRITY,
 	       "the device has an integrity profile",
 	       "use a namespace formatted without metadata"),
@@ -86,14 +89,16 @@ static const struct reason_words reason_words[] = {
 	       "offset and length leave the buffer",
 	       "use an offset and a length within the buffer"),
 	REASON(UNALIGNED,
-	       "offset or length do not suit the device's alignment",
-	       "use multiples of the device's block size"),
+	       "offset or length do not suit the alignment of device or file",
+	       "use multiples of the block size; a file is written in whole "
+	       "blocks of its file system"),
 	REASON(ACCESS,
 	       "the file or the dma-buf does not permit this direction",
-	       "open the device for that direction, use a writable dma-buf"),
-	REASON(WRONG_DEVICE,
-	       "the I/O reached another device than it was made for",
-	       "use the disk itself instead of what is stacked on it"),
+	       "open device or file for that direction, use a writable "
+	       "dma-buf"),
+	REASON(LAYER,
+	       "a layer below the disk or the file takes no premapped I/O",
+	       "use what is below that layer; lsblk -s shows the layers"),
 	REASON(IO_ERROR,
 	       "the device failed the I/O",
 	       "look for the device's errors in the kernel log"),
@@ -140,7 +145,32 @@ static const struct reason_words reason_words[] = {
 	       "the device's policy chose a queue of another type than the "
 	       "request's",
 	       POLICY_ADVICE),
+	REASON(FILE_SYSTEM,
+	       "the file system takes no dma-buf I/O",
+	       "use a file on ext4 or XFS, or the block device"),
+	REASON(FILE,
+	       "the file takes no direct I/O: DAX, encryption, verity, "
+	       "journalled or inline data, or stable writes",
+	       "use a file without these: lsattr and findmnt show them; a copy "
+	       "made with other settings will do"),
+	REASON(MEMORY,
+	       "it cannot be told what memory an address of the buffer belongs "
+	       "to",
+	       "use the memory of another exporter, or boot with "
+	       "iommu.passthrough=1"),
+	REASON(MOVED,
+	       "the exporter moved the buffer again and again before the I/O "
+	       "reached the device",
+	       "do the I/O again, and see why the exporter is short of memory"),
+	REASON(HOLE,
+	       "a hole, or what is behind the end of the file, was to be read "
+	       "into a buffer that the CPU cannot zero",
+	       "fill the holes, as cp --sparse=never does, or read into a "
+	       "buffer with a CPU mapping"),
 };
+
+_Static_assert(ARRAY_SIZE(reason_words) == BLK_DMABUF_NR_REASONS,
+	       "a reason has no words");
 
 static const struct reason_words unknown_reason = {
 	.name	= "UNKNOWN",

@@ -5,7 +5,8 @@
  * Three parts, each usable without the others:
  *
  *  - control: register dma-bufs on disks, map, unmap, list (needs privilege);
- *  - I/O: open a channel, bind dma-bufs to it, read and write through io_uring;
+ *  - I/O: open a channel for a block device or a file, bind dma-bufs to it,
+ *    read and write through io_uring;
  *  - dma-bufs out of plain memory, to have something to do I/O on.
  *
  * Conventions, unless a function says otherwise:
@@ -77,19 +78,27 @@ const char *blkdmabuf_reason_advice(unsigned int reason);
  * @features: out
  *
  * Return: 0; -ENOENT or -ENXIO without /dev/blkdmabuf: the kernel does not have
- * the feature; -EACCES.
+ * the feature; -ENOTTY if it has another version of the ABI, whose structures
+ * are not those of this library; -EACCES.
  */
 int blkdmabuf_features(struct blk_dmabuf_features *features);
 
 /* ---- Channels ---- */
 
 /**
- * blkdmabuf_channel - open a channel for an open block device
- * @fd: block device, opened as the channel shall use it; may be closed after
+ * blkdmabuf_channel - open a channel for an open block device or file
+ * @fd: block device or regular file, opened as the channel shall use it; may be
+ *	closed after
+ *
+ * I/O on a file goes through its file system, which says where on the disk it
+ * goes, and is direct I/O, whether @fd was opened with O_DIRECT or not.
  *
  * Return: the channel's file descriptor; -ENOENT or -ENXIO without
- * /dev/blkdmabuf; -ENOTBLK for a file that is no block device; -EBADF.  Whether
- * the device takes dma-buf I/O shows when a dma-buf is registered on it.
+ * /dev/blkdmabuf; -EOPNOTSUPP for a file whose file system takes no dma-buf I/O
+ * (counted as BLK_DMABUF_FILE_SYSTEM), or that takes no direct I/O itself
+ * (BLK_DMABUF_FILE); -ENOTBLK for what is neither a block device nor a regular
+ * file; -EBADF.  Whether the disk takes dma-buf I/O shows when a dma-buf is
+ * registered on it.
  */
 int blkdmabuf_channel(int fd);
 
@@ -100,7 +109,8 @@ int blkdmabuf_channel(int fd);
  * @slot: slot to bind, or BLK_DMABUF_SLOT_ANY for a free one
  * @bind: out: id and size of the registration; NULL if not wanted
  *
- * The dma-buf must be registered on the channel's disk.
+ * The dma-buf must be registered on the channel's disk; that of a file is the
+ * disk, or the stack of disks, that its file system is on.
  *
  * Return: the slot; -ENOENT if it is not registered there; -EBUSY if the slot
  * is taken; -ENOSPC if no slot is free; -EINVAL for a fd that is no dma-buf.
@@ -128,9 +138,13 @@ int blkdmabuf_unbind(int chan, uint32_t slot);
 int blkdmabuf_query(int chan, uint32_t slot, struct blk_dmabuf_info *info);
 
 /**
- * blkdmabuf_limits - alignment and sizes the channel's device asks for
+ * blkdmabuf_limits - alignment and sizes the channel's device or file asks for
  * @chan: channel
  * @limits: out
+ *
+ * A file is written in multiples of limits.write_block_size, whole blocks of
+ * its file system, and read in multiples of limits.block_size, which may be
+ * smaller.  limits.bytes is the size that the file has now.
  *
  * Return: 0 or -errno.
  */
@@ -142,7 +156,7 @@ int blkdmabuf_limits(int chan, struct blk_dmabuf_limits *limits);
  * blkdmabuf_prep_read - fill an SQE: device to buffer
  * @sqe: from io_uring_get_sqe(); overwritten, so set user data and flags after
  * @chan: channel
- * @pos: position on the device, a multiple of limits.block_size
+ * @pos: position on the device or in the file, a multiple of limits.block_size
  * @len: bytes, a multiple of limits.block_size
  * @slot: slot of the channel
  * @offset: first byte in the buffer, a multiple of limits.dma_alignment
@@ -152,9 +166,10 @@ int blkdmabuf_limits(int chan, struct blk_dmabuf_limits *limits);
  * -errno: -ENOENT (empty slot), -ERANGE (leaves the buffer), -EINVAL
  * (alignment), -EBADF (the channel's file does not permit the direction),
  * -EACCES (the dma-buf does not), -ENODEV (registration dead), -EIO and others
- * from the device.  At the end of the device a read is short or 0, a write
- * short or -ENOSPC.  On a ring with IORING_SETUP_CQE32 big_cqe[0] says where
- * the data went, see BLK_DMABUF_PLACED_SLOT().
+ * from device and file system.  At the end of a device or file a read is short
+ * or 0; what a file ends with need not be a whole block.  At the end of a
+ * device a write is short or -ENOSPC.  On a ring with IORING_SETUP_CQE32
+ * big_cqe[0] says where the data went, see BLK_DMABUF_PLACED_SLOT().
  */
 void blkdmabuf_prep_read(struct io_uring_sqe *sqe, int chan, uint64_t pos,
 			 uint32_t len, uint32_t slot, uint64_t offset,
@@ -163,8 +178,11 @@ void blkdmabuf_prep_read(struct io_uring_sqe *sqe, int chan, uint64_t pos,
 /**
  * blkdmabuf_prep_write - fill an SQE: buffer to device
  *
- * Parameters and result as blkdmabuf_prep_read().  The data is on the device
- * as after any direct write: fsync() the device for its volatile cache.
+ * Parameters and result as blkdmabuf_prep_read(), but for @pos and @len, which
+ * are multiples of limits.write_block_size.  A write behind the end of a file
+ * extends it; ftruncate() takes off what was written only to fill a block.  The
+ * data is there as after any direct write: fsync() device or file for a
+ * volatile cache and, of a file, for what leads to the data.
  */
 void blkdmabuf_prep_write(struct io_uring_sqe *sqe, int chan, uint64_t pos,
 			  uint32_t len, uint32_t slot, uint64_t offset,
@@ -260,8 +278,10 @@ struct blkdmabuf_ctl;
  * meanwhile is not printed unless LIBBPF_LOG_LEVEL is set.
  *
  * Return: 0; -EPERM without privilege; -EOPNOTSUPP if the kernel has not got
- * the feature or no BTF; -ENOTDIR if @pin_dir is not on a bpffs; -EEXIST if
- * what is pinned there is no map of ours.
+ * the feature or no BTF; -ENOTTY if the kernel, or the one that the programs in
+ * this library were built for, has another version of the ABI; -ENOTDIR if
+ * @pin_dir is not on a bpffs; -EEXIST if what is pinned there is no map of
+ * ours.
  */
 int blkdmabuf_ctl_open(struct blkdmabuf_ctl **ctl, const char *pin_dir);
 
@@ -272,20 +292,27 @@ int blkdmabuf_ctl_open(struct blkdmabuf_ctl **ctl, const char *pin_dir);
 void blkdmabuf_ctl_close(struct blkdmabuf_ctl *ctl);
 
 /**
- * blkdmabuf_register - attach a dma-buf to the disk of a block device
+ * blkdmabuf_register - attach a dma-buf to the disk of a block device or file
  * @ctl: its map owns the registration
- * @bdev_fd: open block device; a partition means its disk
+ * @fd: open block device, or file on a file system on one; a partition means
+ *	its disk, a stack of disks (device mapper, md) means each disk below it;
+ *	any mode of opening will do
  * @dmabuf_fd: the dma-buf
  * @result: out, also on failure: error, reason, and id (with
  *	BLK_DMABUF_DUPLICATE that of the registration there is); NULL if not
  *	wanted
  *
- * The DMA mapping is made by blkdmabuf_map() or by the first I/O.
+ * The DMA mapping is made by blkdmabuf_map() or by the first I/O.  It is the
+ * disk that is registered on, not the file: blkdmabuf_info() says which, and
+ * whatever else is on that disk can use the registration, too.
  *
  * Return: 0; -EEXIST if the pair is registered already; -ENOSPC if the map is
- * full; others with a reason in @result.
+ * full; -EOPNOTSUPP with BLK_DMABUF_FILE_SYSTEM or BLK_DMABUF_FILE for a file
+ * that cannot be used, with another reason for a disk that cannot; -ENOTBLK for
+ * what is neither block device nor regular file; others with a reason in
+ * @result.
  */
-int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int bdev_fd, int dmabuf_fd,
+int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
 		       struct blk_dmabuf_attach *result);
 
 /**
@@ -305,7 +332,12 @@ int blkdmabuf_unregister(struct blkdmabuf_ctl *ctl, uint32_t id);
  * @ctl: control object
  * @id: the registration
  *
- * Return: 0; -ENOENT; else blkdmabuf_info() has the reason.
+ * On a stack of disks it maps for the devices that I/O has reached so far: a
+ * buffer is attached to a device below the stack by the first I/O that gets
+ * there.
+ *
+ * Return: 0; -ENOENT; -ETIMEDOUT if a move that the exporter has begun does not
+ * end; else blkdmabuf_info() has the reason.
  */
 int blkdmabuf_map(struct blkdmabuf_ctl *ctl, uint32_t id);
 
@@ -323,6 +355,8 @@ int blkdmabuf_unmap(struct blkdmabuf_ctl *ctl, uint32_t id);
  * @ctl: control object
  * @after: id to start after, 0 for the first
  * @info: out: the next one
+ *
+ * Without CAP_SYS_ADMIN the caller sees, here and by id, those of its own user.
  *
  * Return: 1 if there is a next one, 0 at the end, -errno.
  */

@@ -111,10 +111,10 @@ static struct blk_dmabuf_io *desc_io(const struct blk_dmabuf_desc *desc)
 			       bpf_core_type_id_kernel(struct blk_dmabuf_io));
 }
 
-/* The command holds its channel, the channel its disk. */
+/* The I/O holds its channel, the channel its disk. */
 static void read_policy(char name[WATCH_POLICY_LEN], struct blk_dmabuf_io *io)
 {
-	struct blk_dmabuf_ops *ops = io->chan->disk->queue->dmabuf_ops;
+	struct blk_dmabuf_ops *ops = io->slots->disk->queue->dmabuf_ops;
 
 	if (ops)
 		bpf_probe_read_kernel_str(name, WATCH_POLICY_LEN, ops->name);

@@ -16,12 +16,15 @@
 #include <linux/bpf.h>
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
+#include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/dma-buf.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/init.h>
+#include <linux/stat.h>
 
-#include "blk-dmabuf.h"
+#include "blk-dmabuf-internal.h"
 
 struct bpf_iter_blk_dmabuf {
 	__u64 __opaque[1];
@@ -34,52 +37,71 @@ struct bpf_iter_blk_dmabuf_kern {
 static struct blk_dmabuf *
 blk_dmabuf_attach_file(struct file *file, struct blk_dmabuf_attach *args)
 {
+	enum blk_dmabuf_reason reason = BLK_DMABUF_NO_DEVICE;
+	struct block_device *bdev;
 	struct blk_dmabuf *reg;
-	struct device *dma_dev;
 	struct dma_buf *dmabuf;
-	struct gendisk *disk;
+	struct kstat stat = {};
+	int error = -EBADF;
 
+	if (file)
+		error = blk_dmabuf_check_file(file, &bdev, &stat, &reason);
+	args->reason = reason;
+	if (error)
+		return ERR_PTR(error);
 	args->reason = BLK_DMABUF_NO_DEVICE;
-	if (!file)
-		return ERR_PTR(-EBADF);
-	if (!S_ISBLK(file_inode(file)->i_mode))
-		return ERR_PTR(-ENOTBLK);
-	disk = file_bdev(file)->bd_disk;
-	if (!disk_live(disk))
+	if (!disk_live(bdev->bd_disk))
 		return ERR_PTR(-ENODEV);
-	args->reason = blk_dmabuf_check_disk(disk);
+	args->reason = blk_dmabuf_check_disk(bdev->bd_disk);
 	if (args->reason != BLK_DMABUF_OK)
 		return ERR_PTR(-EOPNOTSUPP);
-	dma_dev = disk->queue->mq_ops->dma_dev(disk->queue->tag_set);
 
 	args->reason = BLK_DMABUF_NO_DMABUF;
 	dmabuf = dma_buf_get(args->dmabuf_fd);
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
-	reg = blk_dmabuf_attach(disk, dma_dev, dmabuf, args);
+	reg = blk_dmabuf_attach(bdev->bd_disk, dmabuf, args);
 	dma_buf_put(dmabuf);
 	return reg;
+}
+
+/* Is the program run by a task on its own behalf, not by a timer or a worker? */
+static bool blk_dmabuf_has_caller(void)
+{
+	return in_task() && !(current->flags & PF_KTHREAD);
+}
+
+/* May the caller get at a registration without having it in a map? */
+static bool blk_dmabuf_visible(const struct blk_dmabuf *reg)
+{
+	return blk_dmabuf_has_caller() &&
+	       (uid_eq(reg->uid, current_uid()) || capable(CAP_SYS_ADMIN));
 }
 
 __bpf_kfunc_start_defs();
 
 /**
- * bpf_blk_dmabuf_attach - register a dma-buf on a block device
+ * bpf_blk_dmabuf_attach - register a dma-buf on a disk
  * @args: what to register; @args->error, ->reason and ->id tell how it went
  * @args__sz: size of @args
  *
  * To be called from syscall programs, which run in the process that has the
  * file descriptors in @args.  No mapping is made yet.  Registering the same
- * dma-buf on the same disk again is refused, and says which one is there.
+ * dma-buf on the same disk again is refused, and says which one is there; on
+ * other disks it shares attachments and mappings with the first.  On a stack of
+ * disks, or a file on one, the dma-buf is attached to each device below it when
+ * I/O first reaches that.
  *
  * Return: the registration, owned by the program until it is stored in a map
  * with bpf_kptr_xchg() or given to bpf_blk_dmabuf_release(), or NULL with
  * @args->error one of
  *
  *  * %-EINVAL: @args is not valid, or ->dmabuf_fd is no dma-buf
+ *  * %-EPERM: called from a timer or a workqueue
  *  * %-EBADF: no such file
- *  * %-ENOTBLK: ->bdev_fd is no block device
- *  * %-EOPNOTSUPP: the device takes no premapped I/O, ->reason says why
+ *  * %-ENOTBLK: ->fd is neither a block device nor a file
+ *  * %-EOPNOTSUPP: the file system, file or device takes no dma-buf I/O, ->reason
+ *    says why
  *  * %-EEXIST: the pair is registered, as ->id
  *  * %-ENODEV: the device is going away
  *  * %-ENOMEM: no memory
@@ -101,8 +123,11 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
 	if (mine.flags) {
 		mine.reason = BLK_DMABUF_OK;
 		reg = ERR_PTR(-EINVAL);
+	} else if (!blk_dmabuf_has_caller()) {
+		mine.reason = BLK_DMABUF_OK;
+		reg = ERR_PTR(-EPERM);
 	} else {
-		CLASS(fd, f)(mine.bdev_fd);
+		CLASS(fd, f)(mine.fd);
 
 		reg = blk_dmabuf_attach_file(fd_file(f), &mine);
 	}
@@ -111,7 +136,7 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
 	if (!IS_ERR(reg))
 		return reg;
 	if (mine.reason != BLK_DMABUF_OK)
-		blk_dmabuf_refuse(NULL, NULL, mine.reason, mine.error);
+		blk_dmabuf_refuse(0, NULL, mine.reason, mine.error);
 	return NULL;
 }
 
@@ -119,14 +144,20 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
  * bpf_blk_dmabuf_get - get a registration by its id
  * @id: the registration
  *
- * To be called from syscall programs.  The program becomes an owner beside
- * those that are there.
+ * To be called from syscall programs, by the user who registered it or with
+ * CAP_SYS_ADMIN in the initial user namespace.  The program becomes an owner
+ * beside those that are there.
  *
  * Return: the registration, to be given to bpf_blk_dmabuf_release(), or NULL
  */
 __bpf_kfunc struct blk_dmabuf *bpf_blk_dmabuf_get(u32 id)
 {
-	return blk_dmabuf_get(id);
+	struct blk_dmabuf *reg = blk_dmabuf_get(id);
+
+	if (!reg || blk_dmabuf_visible(reg))
+		return reg;
+	blk_dmabuf_release_later(reg);
+	return NULL;
 }
 
 /**
@@ -134,10 +165,13 @@ __bpf_kfunc struct blk_dmabuf *bpf_blk_dmabuf_get(u32 id)
  * @buf: registration
  *
  * To be called from syscall programs, to pay for the mapping before the first
- * I/O has to.  Repeating it is free.
+ * I/O has to.  Repeating it is free.  On a stack of disks it maps for the devices
+ * that I/O has reached so far.  A move that the exporter has begun is waited for,
+ * 30 s at most.
  *
  * Return: 0; %-ENODEV if the registration is dead; %-EOPNOTSUPP if the device
- * cannot use the layout; or what the exporter says
+ * cannot use the layout, or it cannot be told what memory it is; %-ETIMEDOUT if
+ * the move does not end; %-EINTR; or what the exporter says
  */
 __bpf_kfunc int bpf_blk_dmabuf_map(struct blk_dmabuf *buf)
 {
@@ -148,8 +182,9 @@ __bpf_kfunc int bpf_blk_dmabuf_map(struct blk_dmabuf *buf)
  * bpf_blk_dmabuf_unmap - drop the mapping of a registered dma-buf
  * @buf: registration
  *
- * To be called from syscall programs.  Waits for I/O in flight.  The
- * registration stays, the next I/O maps again.
+ * To be called from syscall programs.  Waits for requests that are with the
+ * device, which its request timeout bounds.  The registration stays, the next I/O
+ * maps again.
  *
  * Return: 0, also if there is no mapping; %-ENODEV if the registration is dead
  */
@@ -162,15 +197,16 @@ __bpf_kfunc int bpf_blk_dmabuf_unmap(struct blk_dmabuf *buf)
  * bpf_blk_dmabuf_release - give a reference to a registration back
  * @buf: registration that the program owns, no longer a map
  *
- * To be called from syscall programs.  The last one ends the registration: I/O
- * in flight has finished and nothing is mapped or attached when this returns.
+ * To be called from syscall programs.  The last one ends the registration: no
+ * device touches the memory on its behalf any more when this returns, and what
+ * other registrations of the buffer do not share is unmapped and detached.
  */
 __bpf_kfunc void bpf_blk_dmabuf_release(struct blk_dmabuf *buf)
 {
 	blk_dmabuf_release(buf);
 }
 
-/* What a BPF map calls for a registration it owns; must not sleep. */
+/* What a BPF map calls for a registration it owns, in any context. */
 __bpf_kfunc void bpf_blk_dmabuf_release_dtor(void *buf)
 {
 	blk_dmabuf_release_later(buf);
@@ -203,8 +239,9 @@ __bpf_kfunc int bpf_blk_dmabuf_query(struct blk_dmabuf *buf,
  * @after: id to start behind, 0 for the first
  *
  * To be called from syscall programs between bpf_rcu_read_lock() and
- * bpf_rcu_read_unlock().  The walk goes up in ids and sees those of all maps,
- * and the ones that died as long as somebody owns them.
+ * bpf_rcu_read_unlock().  The walk goes up in ids and sees those of all maps that
+ * bpf_blk_dmabuf_get() would return, and the ones that died as long as somebody
+ * owns them.
  *
  * Return: 0
  */
@@ -231,10 +268,13 @@ __bpf_kfunc struct blk_dmabuf *
 bpf_iter_blk_dmabuf_next(struct bpf_iter_blk_dmabuf *it)
 {
 	struct bpf_iter_blk_dmabuf_kern *kit = (void *)it;
-	struct blk_dmabuf *reg = blk_dmabuf_next(kit->after);
+	struct blk_dmabuf *reg;
 
-	if (reg)
-		kit->after = reg->id;
+	do {
+		reg = blk_dmabuf_next(kit->after);
+		if (reg)
+			kit->after = reg->id;
+	} while (reg && !blk_dmabuf_visible(reg));
 	return reg;
 }
 
@@ -260,29 +300,20 @@ BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_next, KF_ITER_NEXT | KF_RET_NULL)
 BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_destroy, KF_ITER_DESTROY)
 BTF_KFUNCS_END(blk_dmabuf_control_ids)
 
-/* Who may call what: one row per set of kfuncs. */
-static const struct {
-	struct btf_id_set8	*ids;
-	enum bpf_prog_type	type;
-} blk_dmabuf_callers[] = {
-	{ &blk_dmabuf_control_ids, BPF_PROG_TYPE_SYSCALL },
-};
-
-static int blk_dmabuf_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
+/*
+ * A token gives CAP_BPF to a container.  Its programs could run where they are
+ * taken for somebody else's.
+ */
+static int blk_dmabuf_control_filter(const struct bpf_prog *prog, u32 kfunc_id)
 {
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(blk_dmabuf_callers); i++)
-		if (btf_id_set8_contains(blk_dmabuf_callers[i].ids, kfunc_id))
-			return prog->type == blk_dmabuf_callers[i].type ?
-				0 : -EACCES;
-	return 0;
+	return btf_id_set8_contains(&blk_dmabuf_control_ids, kfunc_id) &&
+	       prog->aux->token ? -EACCES : 0;
 }
 
 static const struct btf_kfunc_id_set blk_dmabuf_control_set = {
 	.owner	= THIS_MODULE,
 	.set	= &blk_dmabuf_control_ids,
-	.filter	= blk_dmabuf_kfunc_filter,
+	.filter	= blk_dmabuf_control_filter,
 };
 
 BTF_ID_LIST(blk_dmabuf_dtor_ids)

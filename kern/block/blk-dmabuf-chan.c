@@ -2,14 +2,16 @@
 /*
  * The application's side of block I/O on dma-bufs.
  *
- * /dev/blkdmabuf makes a channel out of an open block device.  The application
- * binds dma-bufs to slots of the channel by showing their file descriptors, and
- * names a slot in each io_uring command it sends to the channel.  What the file
- * may not do the channel may not do, and what is not bound cannot be reached.
+ * /dev/blkdmabuf makes a channel out of an open block device, or of a file on a
+ * file system that takes ITER_DMABUF.  The application binds dma-bufs to slots
+ * of the channel by showing their file descriptors, and names a slot in each
+ * io_uring command it sends to the channel.  What the file may not do the channel
+ * may not do, and what is not bound cannot be reached.
  *
- * An I/O is the file's own direct I/O on an iterator that points into a
- * dma-buf mapping, so partitions, permissions, page cache coherency and, for
- * other kinds of files, block mapping are where they always are.
+ * An I/O is the file's own direct I/O on an iterator that points into a dma-buf,
+ * so partitions, permissions, page cache coherency and block mapping are where
+ * they always are.  No mapping is held here.  An I/O that found none for a device
+ * is issued again from a workqueue, see blk_dmabuf_io_redo().
  */
 #include <linux/anon_inodes.h>
 #include <linux/blkdev.h>
@@ -19,18 +21,86 @@
 #include <linux/dma-buf.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/fsnotify.h>
+#include <linux/hashtable.h>
 #include <linux/io_uring/cmd.h>
 #include <linux/ioprio.h>
+#include <linux/kthread.h>
 #include <linux/miscdevice.h>
-#include <linux/sched/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/stat.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
 #include <trace/events/blk_dmabuf.h>
 
-#include "blk-dmabuf.h"
+#include "blk-dmabuf-internal.h"
+
+/*
+ * An I/O is issued again this often before it fails.  Each time the exporter has
+ * moved the buffer between mapping and dispatch, or another device of a stack
+ * was found to have no mapping.
+ */
+#define BLK_DMABUF_MAX_TRIES	1000
+
+/* Times that a file's page cache may be in the way of direct I/O. */
+#define BLK_DMABUF_MAX_FAULTS	16
+
+/**
+ * struct blk_dmabuf_account - bytes that somebody has bound
+ * @hash: entry in blk_dmabuf_accounts
+ * @key: uid or id of a cgroup
+ * @is_cgroup: which of them
+ * @chans: channels that it is the account of
+ * @bytes: of the buffers in @bufs
+ * @bufs: how often each buffer is bound, by its address
+ *
+ * All under blk_dmabuf_accounts_lock.
+ */
+struct blk_dmabuf_account {
+	struct hlist_node	hash;
+	u64			key;
+	bool			is_cgroup;
+	unsigned int		chans;
+	u64			bytes;
+	struct xarray		bufs;
+};
+
+enum {
+	BLK_DMABUF_OF_CHAN,
+	BLK_DMABUF_OF_UID,
+	BLK_DMABUF_OF_CGROUP,
+	BLK_DMABUF_NR_ACCOUNTS
+};
+
+/**
+ * struct blk_dmabuf_chan - a channel, owned by its file
+ * @slots: bound registrations, and whose they are
+ * @file: the file that I/O goes to, a reference is held
+ * @bdev: the block device that is or has the file; the file keeps it open
+ * @read_block: positions and lengths of reads are multiples of this
+ * @write_block: positions and lengths of writes are multiples of this
+ * @mem_align: buffer offsets are multiples of this
+ * @accounts: what is bound, by channel, user and cgroup
+ * @own: account of the channel
+ * @cred: credentials of who opened it, for I/O that is issued again
+ * @blkcg: block cgroup of who opened it, likewise
+ */
+struct blk_dmabuf_chan {
+	struct blk_dmabuf_slots		slots;
+	struct file			*file;
+	struct block_device		*bdev;
+	u32				read_block;
+	u32				write_block;
+	u32				mem_align;
+	struct blk_dmabuf_account	*accounts[BLK_DMABUF_NR_ACCOUNTS];
+	struct blk_dmabuf_account	own;
+	const struct cred		*cred;
+	struct cgroup_subsys_state	*blkcg;
+};
 
 /* What is kept of a command from its first issue to its completion. */
 struct blk_dmabuf_pdu {
@@ -56,11 +126,50 @@ struct blk_dmabuf_pieces {
 	u64			offset;
 };
 
-static struct kmem_cache *blk_dmabuf_io_cache;
+/**
+ * struct blk_dmabuf_chan_io - an I/O of a channel, or a placed piece of one
+ * @io: what its bios point to
+ * @chan: the channel; the command keeps it open
+ * @cmd: command that it serves
+ * @pieces: what it is a piece of, or NULL if it is the whole command
+ * @iocb: the file's view of it
+ * @pending: of a submission: the completion, and the submitter being in the file
+ *	system
+ * @result: what it completed with
+ * @fsize: limit to file sizes of whoever issued it
+ * @writing: write access to the file system is held
+ * @tries: how often it was issued again
+ * @faults: how often because the page cache was in the way
+ * @redo: issues it again
+ */
+struct blk_dmabuf_chan_io {
+	struct blk_dmabuf_io		io;
+	struct blk_dmabuf_chan		*chan;
+	struct io_uring_cmd		*cmd;
+	struct blk_dmabuf_pieces	*pieces;
+	struct kiocb			iocb;
+	atomic_t			pending;
+	long				result;
+	u64				fsize;
+	bool				writing;
+	unsigned int			tries;
+	unsigned int			faults;
+	struct work_struct		redo;
+};
 
-/* All channels, for adding up what their owners have bound. */
-static DEFINE_MUTEX(blk_dmabuf_chans_lock);
-static LIST_HEAD(blk_dmabuf_chans);
+static struct kmem_cache *blk_dmabuf_io_cache;
+static struct workqueue_struct *blk_dmabuf_redo_wq;
+
+static bool blk_dmabuf_is_file(const struct blk_dmabuf_chan *chan)
+{
+	return S_ISREG(file_inode(chan->file)->i_mode);
+}
+
+/* Size of the device, or of the file, as it is now. */
+static loff_t blk_dmabuf_size(const struct blk_dmabuf_chan *chan)
+{
+	return i_size_read(chan->file->f_mapping->host);
+}
 
 static bool blk_dmabuf_cmd_is_write(const struct io_uring_cmd *cmd)
 {
@@ -73,19 +182,34 @@ static struct blk_dmabuf_pdu *blk_dmabuf_pdu(struct io_uring_cmd *cmd)
 }
 
 /*
- * Completion: the map goes in the context the device completes in, so that who
- * waits for it does not wait for the submitter; the CQE is the submitter's.
+ * Completion, in the context that the device completes in; the CQE is the
+ * submitter's.
  */
 
-static void blk_dmabuf_io_complete(struct io_tw_req tw_req, io_tw_token_t tw)
+static void blk_dmabuf_notify(struct io_uring_cmd *cmd, s32 result)
+{
+	struct blk_dmabuf_chan *chan = cmd->file->private_data;
+
+	if (result <= 0)
+		return;
+	if (blk_dmabuf_cmd_is_write(cmd))
+		fsnotify_modify(chan->file);
+	else
+		fsnotify_access(chan->file);
+}
+
+static void blk_dmabuf_cmd_finish(struct io_tw_req tw_req, io_tw_token_t tw)
 {
 	struct io_uring_cmd *cmd = io_uring_cmd_from_tw(tw_req);
 	struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 
 	/* Nothing was submitted for want of a tag or a split: from a worker. */
-	if (pdu->result == -EIOCBQUEUED)
+	if (pdu->result == -EIOCBQUEUED) {
 		io_uring_cmd_issue_blocking(cmd);
-	else if (pdu->cqe32)
+		return;
+	}
+	blk_dmabuf_notify(cmd, pdu->result);
+	if (pdu->cqe32)
 		io_uring_cmd_done32(cmd, pdu->result,
 				    (u64)pdu->slot << 48 | pdu->offset,
 				    IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);
@@ -105,10 +229,10 @@ static void blk_dmabuf_cmd_complete(struct io_uring_cmd *cmd, s32 result,
 	if (result != -EIOCBQUEUED) {
 		pdu->slot = slot;
 		pdu->offset = offset;
-		io_uring_cmd_do_in_task_lazy(cmd, blk_dmabuf_io_complete);
+		io_uring_cmd_do_in_task_lazy(cmd, blk_dmabuf_cmd_finish);
 	} else {
 		/* Lazy is for what makes a CQE. */
-		io_uring_cmd_complete_in_task(cmd, blk_dmabuf_io_complete);
+		io_uring_cmd_complete_in_task(cmd, blk_dmabuf_cmd_finish);
 	}
 }
 
@@ -134,8 +258,8 @@ static void blk_dmabuf_piece_done(struct blk_dmabuf_pieces *pieces, s32 result)
 	blk_dmabuf_pieces_put(pieces);
 }
 
-static void blk_dmabuf_account(struct blk_dmabuf_stats __percpu *stats,
-			       bool write, s32 result)
+static void blk_dmabuf_account_io(struct blk_dmabuf_stats __percpu *stats,
+				  bool write, s32 result)
 {
 	if (result < 0) {
 		atomic64_inc(&blk_dmabuf_refused[BLK_DMABUF_IO_ERROR]);
@@ -149,45 +273,111 @@ static void blk_dmabuf_account(struct blk_dmabuf_stats __percpu *stats,
 	}
 }
 
-static void blk_dmabuf_io_free(struct blk_dmabuf_io *io)
+/*
+ * Finish an I/O: account, trace, notify the policy, drop references.  Context:
+ * any.
+ */
+static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 {
-	if (io->map)
-		percpu_ref_put(&io->map->ref);
-	kmem_cache_free(blk_dmabuf_io_cache, io);
-}
-
-/* The I/O is over: tell everybody, drop what it held.  Context: any. */
-static void blk_dmabuf_io_end(struct blk_dmabuf_io *io, s32 result)
-{
+	struct blk_dmabuf_io *io = &cio->io;
 	struct blk_dmabuf_desc *desc = &io->desc;
 
 	desc->result = result;
-	desc->latency_ns = ktime_get_ns() - desc->submit_ns;
+	if (desc->submit_ns)
+		desc->latency_ns = ktime_get_ns() - desc->submit_ns;
 	/* What was refused has been counted, what is tried again will be. */
-	if (io->iocb.ki_filp && !io->refused && result != -EAGAIN) {
-		blk_dmabuf_account(io->map->reg->stats, desc->write, result);
+	if (cio->iocb.ki_filp && !io->refused && result != -EAGAIN) {
+		blk_dmabuf_account_io(io->reg->stats, desc->write, result);
 		trace_blk_dmabuf_complete(desc);
 	}
 	blk_dmabuf_policy_complete(io);
-	blk_dmabuf_io_free(io);
+	if (io->reg)
+		blk_dmabuf_put(io->reg);
+	kmem_cache_free(blk_dmabuf_io_cache, cio);
 }
 
-static void blk_dmabuf_io_done(struct kiocb *iocb, long result)
+/* The I/O is over and its submitter does not wait for a return value. */
+static void blk_dmabuf_io_done(struct blk_dmabuf_chan_io *cio, s32 result)
 {
-	struct blk_dmabuf_io *io = container_of(iocb, struct blk_dmabuf_io,
-						iocb);
-	bool again = result == -EAGAIN && iocb->ki_flags & IOCB_NOWAIT;
-	struct blk_dmabuf_pieces *pieces = io->pieces;
-	struct io_uring_cmd *cmd = io->cmd;
-	u64 offset = io->desc.offset;
-	u32 slot = io->desc.slot;
+	bool again = result == -EAGAIN && cio->io.nowait;
+	struct blk_dmabuf_pieces *pieces = cio->pieces;
+	struct io_uring_cmd *cmd = cio->cmd;
+	u64 offset = cio->io.desc.offset;
+	u32 slot = cio->io.desc.slot;
 
-	blk_dmabuf_io_end(io, result);
+	blk_dmabuf_io_end(cio, result);
 	if (pieces)
 		blk_dmabuf_piece_done(pieces, result);
 	else
 		blk_dmabuf_cmd_complete(cmd, again ? -EIOCBQUEUED : result,
 					slot, offset);
+}
+
+/*
+ * Is a failed I/O to be issued again, where it may sleep?  The result says
+ * nothing about that: file systems and stacks make their own of BLK_STS_AGAIN.
+ */
+static bool blk_dmabuf_io_again(struct blk_dmabuf_chan_io *cio, long result)
+{
+	struct blk_dmabuf_io *io = &cio->io;
+
+	if (result >= 0)
+		return false;
+	if (io->missed || io->wait)
+		return true;
+	/* The page cache could not be invalidated, and nothing can be copied. */
+	return (result == -EFAULT || result == -ENOTBLK) &&
+	       cio->faults++ < BLK_DMABUF_MAX_FAULTS;
+}
+
+/* What follows when a submission has come to its end.  Context: any. */
+static bool blk_dmabuf_io_requeue(struct blk_dmabuf_chan_io *cio, long *result)
+{
+	struct blk_dmabuf_io *io = &cio->io;
+
+	if (cio->writing) {
+		cio->writing = false;
+		kiocb_end_write(&cio->iocb);
+	}
+	if (!io->refused && blk_dmabuf_io_again(cio, *result)) {
+		if (cio->tries++ < BLK_DMABUF_MAX_TRIES) {
+			queue_work(blk_dmabuf_redo_wq, &cio->redo);
+			return true;
+		}
+		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_MOVED,
+				     -EBUSY);
+	}
+	/* Whatever those in between have made of it. */
+	if (io->refused)
+		*result = io->error;
+	/* What cannot be done without waiting: file systems say it so, too. */
+	else if (io->nowait && *result == -EOPNOTSUPP)
+		*result = -EAGAIN;
+	return false;
+}
+
+/*
+ * The completion and the submitter come here.  File systems look at the iocb, the
+ * file and the inode when they have submitted, so the last one goes on.
+ */
+static void blk_dmabuf_io_leave(struct blk_dmabuf_chan_io *cio)
+{
+	long result;
+
+	if (!atomic_dec_and_test(&cio->pending))
+		return;
+	result = cio->result;
+	if (!blk_dmabuf_io_requeue(cio, &result))
+		blk_dmabuf_io_done(cio, result);
+}
+
+static void blk_dmabuf_iocb_complete(struct kiocb *iocb, long result)
+{
+	struct blk_dmabuf_chan_io *cio =
+		container_of(iocb, struct blk_dmabuf_chan_io, iocb);
+
+	cio->result = result;
+	blk_dmabuf_io_leave(cio);
 }
 
 /*
@@ -218,281 +408,425 @@ static int blk_dmabuf_cmd_read_sqe(struct io_uring_cmd *cmd,
 	return 0;
 }
 
-/*
- * Map for the first I/O, or after an invalidation.  A buffer can be moved again
- * before it is used, but not for ever.
- */
-static struct blk_dmabuf_map *blk_dmabuf_map_now(struct blk_dmabuf *reg)
+static int blk_dmabuf_io_refused(struct blk_dmabuf_chan_io *cio,
+				 enum blk_dmabuf_reason reason, int error)
 {
-	struct blk_dmabuf_map *map;
-	int error;
-
-	do {
-		error = blk_dmabuf_map(reg);
-		if (error)
-			return ERR_PTR(error);
-		map = blk_dmabuf_get_map(reg);
-		if (map)
-			return map;
-	} while (!fatal_signal_pending(current));
-	return ERR_PTR(-EINTR);
-}
-
-/* Take the map that the I/O's slot has, or make one if that may sleep. */
-static int blk_dmabuf_io_map(struct blk_dmabuf_io *io, bool nowait)
-{
-	u32 slot = io->desc.slot;
-	struct blk_dmabuf_map *map;
-	struct blk_dmabuf *reg;
-
-	scoped_guard(rcu) {
-		reg = slot < BLK_DMABUF_MAX_SLOTS ?
-			xa_load(&io->chan->slots, slot) : NULL;
-		if (!reg)
-			return -ENOENT;
-		io->desc.id = reg->id;
-		io->map = blk_dmabuf_get_map(reg);
-		if (io->map)
-			return 0;
-		if (nowait)
-			return -EAGAIN;
-		if (!kref_get_unless_zero(&reg->ref))
-			return -ENOENT;
-	}
-	map = blk_dmabuf_map_now(reg);
-	blk_dmabuf_put(reg);
-	if (IS_ERR(map))
-		return PTR_ERR(map);
-	io->map = map;
-	return 0;
+	return blk_dmabuf_refuse(cio->io.desc.dev, cio->io.reg, reason, error);
 }
 
 /* Who is to blame: the policy, if it has placed the I/O. */
-static int blk_dmabuf_io_refuse(struct blk_dmabuf_io *io,
-				enum blk_dmabuf_reason reason,
-				enum blk_dmabuf_reason by_policy, int error)
+static int blk_dmabuf_io_blame(struct blk_dmabuf_chan_io *cio,
+			       enum blk_dmabuf_reason reason,
+			       enum blk_dmabuf_reason by_policy, int error)
 {
-	return blk_dmabuf_refuse(io->chan->disk,
-				 io->map ? io->map->reg : NULL,
-				 io->placed ? by_policy : reason, error);
+	return blk_dmabuf_io_refused(cio, cio->io.placed ? by_policy : reason,
+				     error);
 }
 
-static int blk_dmabuf_io_check(struct blk_dmabuf_io *io)
+static bool blk_dmabuf_appends(const struct blk_dmabuf_chan *chan)
 {
-	struct block_device *bdev = file_bdev(io->chan->file);
-	unsigned int block = bdev_logical_block_size(bdev);
-	const struct blk_dmabuf_desc *desc = &io->desc;
-	fmode_t mode = io->chan->file->f_mode;
-	u64 bytes = io->map->bytes;
+	return blk_dmabuf_is_file(chan) &&
+	       chan->file->f_iocb_flags & IOCB_APPEND;
+}
 
-	if (desc->offset > bytes || desc->len > bytes - desc->offset)
-		return blk_dmabuf_io_refuse(io, BLK_DMABUF_RANGE,
-					    BLK_DMABUF_POLICY_RANGE, -ERANGE);
-	if (desc->offset & bdev_dma_alignment(bdev))
-		return blk_dmabuf_io_refuse(io, BLK_DMABUF_UNALIGNED,
-					    BLK_DMABUF_POLICY_UNALIGNED,
-					    -EINVAL);
-	if (!desc->len || (desc->pos | desc->len) & (block - 1))
-		return blk_dmabuf_io_refuse(io, BLK_DMABUF_UNALIGNED,
-					    BLK_DMABUF_UNALIGNED, -EINVAL);
-	if (!(mode & (desc->write ? FMODE_WRITE : FMODE_READ)))
-		return blk_dmabuf_io_refuse(io, BLK_DMABUF_ACCESS,
-					    BLK_DMABUF_ACCESS, -EBADF);
-	/* Reading the device is writing the buffer. */
-	if (!desc->write && io->map->reg->dir == DMA_TO_DEVICE)
-		return blk_dmabuf_io_refuse(io, BLK_DMABUF_ACCESS,
-					    BLK_DMABUF_POLICY_ACCESS, -EACCES);
+/* A file that appends does so at its end, which has to be that of a block. */
+static bool blk_dmabuf_aligned(const struct blk_dmabuf_chan *chan,
+			       const struct blk_dmabuf_desc *desc)
+{
+	u32 block = desc->write ? chan->write_block : chan->read_block;
+	u64 pos = desc->pos;
+
+	/* XFS looks at the position, though it is not where it writes. */
+	if (desc->write && blk_dmabuf_appends(chan))
+		pos |= blk_dmabuf_size(chan);
+	return desc->len && !((pos | desc->len) & (block - 1));
+}
+
+/* What can be said without the buffer, before a policy is asked. */
+static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
+{
+	const struct blk_dmabuf_desc *desc = &cio->io.desc;
+	struct blk_dmabuf_chan *chan = cio->chan;
+	loff_t pos = desc->pos;
+	int error;
+
+	if (!(chan->file->f_mode & (desc->write ? FMODE_WRITE : FMODE_READ)))
+		return blk_dmabuf_io_refused(cio, BLK_DMABUF_ACCESS, -EBADF);
+	if (unlikely(!bdev_limits(chan->bdev)->max_dmabuf_sectors))
+		return blk_dmabuf_io_refused(cio,
+				blk_dmabuf_check_disk(chan->slots.disk),
+				-EOPNOTSUPP);
+	if (blk_dmabuf_is_file(chan) &&
+	    mapping_stable_writes(chan->file->f_mapping))
+		return blk_dmabuf_io_refused(cio, BLK_DMABUF_FILE, -EOPNOTSUPP);
+	error = rw_verify_area(desc->write ? WRITE : READ, chan->file, &pos,
+			       desc->len);
+	if (error)
+		return blk_dmabuf_io_refused(cio, error == -EINVAL ?
+					     BLK_DMABUF_RANGE :
+					     BLK_DMABUF_ACCESS, error);
+	if (!blk_dmabuf_aligned(chan, desc))
+		return blk_dmabuf_io_refused(cio, BLK_DMABUF_UNALIGNED,
+					     -EINVAL);
 	return 0;
 }
 
-static void blk_dmabuf_iocb_init(struct kiocb *iocb, struct file *file,
-				 loff_t pos, bool nowait)
+/* Find the registration in the slot that the I/O goes to. */
+static int blk_dmabuf_io_resolve(struct blk_dmabuf_chan_io *cio)
 {
-	*iocb = (struct kiocb) {
-		.ki_filp	= file,
-		.ki_pos		= pos,
-		.ki_flags	= file->f_iocb_flags | IOCB_DIRECT,
-		.ki_ioprio	= get_current_ioprio(),
-		.ki_complete	= blk_dmabuf_io_done,
-	};
-	iocb->ki_flags &= ~(IOCB_APPEND | IOCB_NOWAIT);
-	if (nowait)
-		iocb->ki_flags |= IOCB_NOWAIT;
+	struct blk_dmabuf_io *io = &cio->io;
+	struct blk_dmabuf *reg;
+
+	guard(rcu)();
+	reg = io->desc.slot < BLK_DMABUF_MAX_SLOTS ?
+		xa_load(&io->slots->regs, io->desc.slot) : NULL;
+	if (!reg || !percpu_ref_tryget(&reg->ref))
+		return blk_dmabuf_io_blame(cio, BLK_DMABUF_NO_SLOT,
+					   BLK_DMABUF_POLICY_SLOT, -ENOENT);
+	io->reg = reg;
+	io->desc.id = reg->id;
+	return 0;
 }
 
-static struct blk_dmabuf_io *blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan,
-						 struct io_uring_cmd *cmd,
-						 u32 skip)
+/* What can be said with the buffer. */
+static int blk_dmabuf_io_check_buffer(struct blk_dmabuf_chan_io *cio)
+{
+	const struct blk_dmabuf_desc *desc = &cio->io.desc;
+	const struct blk_dmabuf *reg = cio->io.reg;
+	u64 bytes = reg->buf->bytes;
+
+	if (READ_ONCE(reg->dead))
+		return blk_dmabuf_io_refused(cio, BLK_DMABUF_IS_DEAD, -ENODEV);
+	if (desc->offset > bytes || desc->len > bytes - desc->offset)
+		return blk_dmabuf_io_blame(cio, BLK_DMABUF_RANGE,
+					   BLK_DMABUF_POLICY_RANGE, -ERANGE);
+	if (desc->offset & (cio->chan->mem_align - 1))
+		return blk_dmabuf_io_blame(cio, BLK_DMABUF_UNALIGNED,
+					   BLK_DMABUF_POLICY_UNALIGNED,
+					   -EINVAL);
+	/* Reading the device is writing the buffer. */
+	if (!desc->write && reg->buf->dir == DMA_TO_DEVICE)
+		return blk_dmabuf_io_blame(cio, BLK_DMABUF_ACCESS,
+					   BLK_DMABUF_POLICY_ACCESS, -EACCES);
+	return 0;
+}
+
+static void blk_dmabuf_io_redo(struct work_struct *work);
+
+static struct blk_dmabuf_chan_io *
+blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
+		    u32 skip, bool nowait)
 {
 	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
-	struct blk_dmabuf_io *io;
+	struct blk_dmabuf_chan_io *cio;
 
-	io = kmem_cache_alloc(blk_dmabuf_io_cache, GFP_KERNEL);
-	if (!io)
+	cio = kmem_cache_alloc(blk_dmabuf_io_cache, GFP_KERNEL);
+	if (!cio)
 		return NULL;
-	*io = (struct blk_dmabuf_io) {
-		.desc = {
-			.pos		= pdu->pos + skip,
-			.offset		= pdu->offset + skip,
-			.len		= pdu->len - skip,
-			.slot		= pdu->slot,
-			.hint		= pdu->hint,
-			.dev		= disk_devt(chan->disk),
-			.uid		= chan->uid,
-			.cgroup		= chan->cgroup,
-			.submit_ns	= ktime_get_ns(),
-			.cpu		= raw_smp_processor_id(),
-			.node		= numa_node_id(),
-			.hctx		= -1,
-			.write		= blk_dmabuf_cmd_is_write(cmd),
+	*cio = (struct blk_dmabuf_chan_io) {
+		.io = {
+			.desc = {
+				.pos	= pdu->pos + skip,
+				.offset	= pdu->offset + skip,
+				.len	= pdu->len - skip,
+				.slot	= pdu->slot,
+				.hint	= pdu->hint,
+				.dev	= disk_devt(chan->slots.disk),
+				.uid	= chan->slots.uid,
+				.cgroup	= chan->slots.cgroup,
+				.cpu	= raw_smp_processor_id(),
+				.node	= numa_node_id(),
+				.hctx	= -1,
+				.write	= blk_dmabuf_cmd_is_write(cmd),
+			},
+			.slots	= &chan->slots,
+			.nowait	= nowait,
 		},
 		.chan	= chan,
 		.cmd	= cmd,
-		.hctx	= -1,
+		.fsize	= rlimit(RLIMIT_FSIZE),
 	};
-	return io;
+	/* Nobody else looks at a clock for it. */
+	if (blk_dmabuf_policy_selected(chan->slots.disk) ||
+	    trace_blk_dmabuf_complete_enabled())
+		cio->io.desc.submit_ns = ktime_get_ns();
+	INIT_WORK(&cio->redo, blk_dmabuf_io_redo);
+	return cio;
 }
 
 /*
  * Decide where the I/O goes, or its first piece.  From here on the I/O ends
  * with blk_dmabuf_io_end(), whatever happens.
  */
-static int blk_dmabuf_io_place(struct blk_dmabuf_io *io, bool nowait)
+static int blk_dmabuf_io_place(struct blk_dmabuf_chan_io *cio)
 {
-	const struct blk_dmabuf_desc *desc = &io->desc;
-	enum blk_dmabuf_reason reason;
-	loff_t pos = desc->pos;
 	int error;
 
-	error = blk_dmabuf_policy_place(io, nowait);
-	if (error)
-		return error;
-	/* Whoever is asked here may take time: not with the map in hand. */
-	error = rw_verify_area(desc->write ? WRITE : READ, io->chan->file, &pos,
-			       desc->len);
-	if (error) {
-		reason = error == -EINVAL ? BLK_DMABUF_RANGE :
-					    BLK_DMABUF_ACCESS;
-		return blk_dmabuf_io_refuse(io, reason, reason, error);
-	}
-	error = blk_dmabuf_io_map(io, nowait);
-	if (error == -ENOENT)
-		return blk_dmabuf_io_refuse(io, BLK_DMABUF_NO_SLOT,
-					    BLK_DMABUF_POLICY_SLOT, error);
-	return error ?: blk_dmabuf_io_check(io);
+	error = blk_dmabuf_policy_place(&cio->io, cio->io.desc.write ?
+					cio->chan->write_block :
+					cio->chan->read_block, cio->io.nowait);
+	return error ?: blk_dmabuf_io_resolve(cio) ?:
+			blk_dmabuf_io_check_buffer(cio);
+}
+
+/* Write access as io_uring takes it for its own writes. */
+static bool blk_dmabuf_io_start_write(struct blk_dmabuf_chan_io *cio)
+{
+	struct super_block *sb = file_inode(cio->chan->file)->i_sb;
+
+	if (!cio->io.desc.write || !blk_dmabuf_is_file(cio->chan))
+		return true;
+	if (!cio->io.nowait)
+		kiocb_start_write(&cio->iocb);
+	else if (sb_start_write_trylock(sb))
+		__sb_writers_release(sb, SB_FREEZE_WRITE);
+	else
+		return false;
+	cio->writing = true;
+	return true;
+}
+
+static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio, u16 ioprio)
+{
+	struct file *file = cio->chan->file;
+
+	cio->iocb = (struct kiocb) {
+		.ki_filp	= file,
+		.ki_pos		= cio->io.desc.pos,
+		.ki_flags	= file->f_iocb_flags | IOCB_DIRECT,
+		.ki_ioprio	= ioprio,
+		.ki_complete	= blk_dmabuf_iocb_complete,
+	};
+	cio->iocb.ki_flags &= ~IOCB_NOWAIT;
+	if (!blk_dmabuf_is_file(cio->chan))
+		cio->iocb.ki_flags &= ~IOCB_APPEND;
+	if (cio->io.nowait)
+		cio->iocb.ki_flags |= IOCB_NOWAIT;
+	if (cio->io.desc.write)
+		cio->iocb.ki_flags |= IOCB_WRITE;
 }
 
 /*
- * With the map in hand, reclaim must not come to an exporter that takes it away
- * and waits for us, nor may we wait for somebody who is there.  That is why it
- * is not vfs_iocb_iter_write(), which would ask for write access here; a block
- * device needs none.
+ * Bytes of a read that the file has, up to the block that it ends in: the rest
+ * would be zeroed for nothing.  Bytes of a write that the submitter may do: a
+ * worker may do all.
  */
-static int blk_dmabuf_io_submit(struct blk_dmabuf_io *io, bool nowait)
+static size_t blk_dmabuf_io_bytes(const struct blk_dmabuf_chan_io *cio)
 {
-	struct blk_dmabuf_desc *desc = &io->desc;
-	unsigned int nofs = memalloc_nofs_save();
-	struct file *file = io->chan->file;
-	struct iov_iter iter;
-	int ret;
+	const struct blk_dmabuf_desc *desc = &cio->io.desc;
+	loff_t end;
 
-	blk_dmabuf_iocb_init(&io->iocb, file, desc->pos, nowait);
-	iov_iter_dmabuf(&iter, desc->write ? ITER_SOURCE : ITER_DEST, io,
-			desc->offset, desc->len);
-	trace_blk_dmabuf_submit(desc);
-	lock_map_acquire_read(&blk_dmabuf_map_held);
+	if (!blk_dmabuf_is_file(cio->chan))
+		return desc->len;
 	if (desc->write)
-		ret = file->f_op->write_iter(&io->iocb, &iter);
+		return desc->pos < cio->fsize ?
+			min_t(u64, desc->len, cio->fsize - desc->pos) :
+			desc->len;
+	end = round_up(blk_dmabuf_size(cio->chan), cio->chan->read_block);
+	return desc->pos < end ? min_t(u64, desc->len, end - desc->pos) : 0;
+}
+
+/* Hand the I/O to its file. */
+static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
+{
+	struct blk_dmabuf_desc *desc = &cio->io.desc;
+	struct file *file = cio->chan->file;
+	size_t bytes = blk_dmabuf_io_bytes(cio);
+	struct iov_iter iter;
+	long ret;
+
+	if (!bytes)
+		return 0;
+	if (!blk_dmabuf_io_start_write(cio))
+		return -EAGAIN;
+	iov_iter_dmabuf(&iter, desc->write ? ITER_SOURCE : ITER_DEST, &cio->io,
+			desc->offset, bytes);
+	atomic_set(&cio->pending, 2);
+	if (desc->write)
+		ret = file->f_op->write_iter(&cio->iocb, &iter);
 	else
-		ret = file->f_op->read_iter(&io->iocb, &iter);
-	lock_map_release(&blk_dmabuf_map_held);
-	memalloc_nofs_restore(nofs);
-	return ret;
+		ret = file->f_op->read_iter(&cio->iocb, &iter);
+	if (ret == -EIOCBQUEUED)
+		blk_dmabuf_io_leave(cio);
+	else if (!blk_dmabuf_io_requeue(cio, &ret))
+		return ret;
+	return -EIOCBQUEUED;
+}
+
+/* The first time. */
+static int blk_dmabuf_io_start(struct blk_dmabuf_chan_io *cio)
+{
+	blk_dmabuf_iocb_init(cio, get_current_ioprio());
+	trace_blk_dmabuf_submit(&cio->io.desc);
+	return blk_dmabuf_io_submit(cio);
+}
+
+/*
+ * Map what the I/O did not find, and issue it again: with the credentials and the
+ * block cgroup of the channel, holding nothing.
+ */
+static void blk_dmabuf_io_redo(struct work_struct *work)
+{
+	struct blk_dmabuf_chan_io *cio =
+		container_of(work, struct blk_dmabuf_chan_io, redo);
+	struct blk_dmabuf_chan *chan = cio->chan;
+	const struct cred *cred = get_cred(chan->cred);
+	struct blk_dmabuf_io *io = &cio->io;
+	long ret;
+
+	io->nowait = false;
+	/* File systems write to it. */
+	blk_dmabuf_iocb_init(cio, cio->iocb.ki_ioprio);
+	ret = blk_dmabuf_map_missed(io);
+	if (!ret) {
+		this_cpu_inc(io->reg->stats->retries);
+		kthread_associate_blkcg(chan->blkcg);
+		/* With -EIOCBQUEUED it can be over, and the channel closed. */
+		scoped_with_creds(cred)
+			ret = blk_dmabuf_io_submit(cio);
+		kthread_associate_blkcg(NULL);
+	}
+	put_cred(cred);
+	if (ret != -EIOCBQUEUED)
+		blk_dmabuf_io_done(cio, ret);
 }
 
 /* Submit a piece; its end is accounted to @pieces. */
 static void blk_dmabuf_piece_submit(struct blk_dmabuf_pieces *pieces,
-				    struct blk_dmabuf_io *io)
+				    struct blk_dmabuf_chan_io *cio)
 {
 	int ret;
 
 	atomic_inc(&pieces->pending);
-	io->pieces = pieces;
-	ret = blk_dmabuf_io_submit(io, false);
+	cio->pieces = pieces;
+	ret = blk_dmabuf_io_start(cio);
 	if (ret == -EIOCBQUEUED)
 		return;
-	blk_dmabuf_io_end(io, ret);
+	blk_dmabuf_io_end(cio, ret);
 	blk_dmabuf_piece_done(pieces, ret);
 }
 
-/* Submit @io, the first piece, and place and submit the rest. */
-static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_io *io)
+/* Place the piece of a command behind the first @done bytes. */
+static struct blk_dmabuf_chan_io *
+blk_dmabuf_next_piece(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
+		      u32 done)
 {
-	struct blk_dmabuf_chan *chan = io->chan;
-	struct io_uring_cmd *cmd = io->cmd;
+	struct blk_dmabuf_chan_io *cio;
+	int error;
+
+	/* A policy can make millions of them. */
+	if (fatal_signal_pending(current))
+		return ERR_PTR(-EINTR);
+	cio = blk_dmabuf_io_alloc(chan, cmd, done, false);
+	if (!cio)
+		return ERR_PTR(-ENOMEM);
+	error = blk_dmabuf_io_place(cio);
+	if (!error)
+		return cio;
+	blk_dmabuf_io_end(cio, error);
+	return ERR_PTR(error);
+}
+
+/* A write to a file may go on behind the end. */
+static bool blk_dmabuf_may_extend(const struct blk_dmabuf_chan *chan,
+				  const struct io_uring_cmd *cmd)
+{
+	return blk_dmabuf_is_file(chan) && blk_dmabuf_cmd_is_write(cmd);
+}
+
+/* Submit @cio, the first piece, and place and submit the rest. */
+static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio)
+{
+	struct blk_dmabuf_chan *chan = cio->chan;
+	struct io_uring_cmd *cmd = cio->cmd;
 	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 	struct blk_dmabuf_pieces *pieces;
 	u32 done = 0;
-	int error;
 
-	/* The first piece has its map already, see blk_dmabuf_io_submit(). */
-	pieces = kmalloc_obj(*pieces, GFP_NOFS);
+	pieces = kmalloc_obj(*pieces, GFP_KERNEL);
 	if (!pieces) {
-		blk_dmabuf_io_end(io, -ENOMEM);
+		blk_dmabuf_io_end(cio, -ENOMEM);
 		return -ENOMEM;
 	}
 	pieces->cmd = cmd;
 	atomic_set(&pieces->pending, 1);
 	atomic_set(&pieces->error, 0);
 	atomic_set(&pieces->done, 0);
-	pieces->slot = io->desc.slot;
-	pieces->offset = io->desc.offset;
+	pieces->slot = cio->io.desc.slot;
+	pieces->offset = cio->io.desc.offset;
 
 	for (;;) {
-		done += io->desc.len;
-		blk_dmabuf_piece_submit(pieces, io);
-		/* As undivided I/O, it is short at the end of the device. */
+		done += cio->io.desc.len;
+		blk_dmabuf_piece_submit(pieces, cio);
+		/* As undivided I/O, it is short at the end. */
 		if (done == pdu->len || atomic_read(&pieces->error) ||
-		    pdu->pos + done >= bdev_nr_bytes(file_bdev(chan->file)))
+		    (!blk_dmabuf_may_extend(chan, cmd) &&
+		     pdu->pos + done >= blk_dmabuf_size(chan)))
 			break;
-		io = blk_dmabuf_io_alloc(chan, cmd, done);
-		error = io ? blk_dmabuf_io_place(io, false) : -ENOMEM;
-		if (!error)
+		cio = blk_dmabuf_next_piece(chan, cmd, done);
+		if (!IS_ERR(cio))
 			continue;
-		if (io)
-			blk_dmabuf_io_end(io, error);
-		atomic_cmpxchg(&pieces->error, 0, error);
+		atomic_cmpxchg(&pieces->error, 0, PTR_ERR(cio));
 		break;
 	}
 	blk_dmabuf_pieces_put(pieces);
 	return -EIOCBQUEUED;
 }
 
-static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
-				 struct io_uring_cmd *cmd, bool nowait)
+/* Complete a command while it is being issued. */
+static int blk_dmabuf_cmd_done(struct io_uring_cmd *cmd, int ret, u32 slot,
+			       u64 offset, unsigned int issue_flags)
 {
-	struct blk_dmabuf_io *io;
+	blk_dmabuf_notify(cmd, ret);
+	if (ret < 0 || !blk_dmabuf_pdu(cmd)->cqe32)
+		return ret;
+	io_uring_cmd_done32(cmd, ret, (u64)slot << 48 | offset, issue_flags);
+	return -EIOCBQUEUED;
+}
+
+static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
+				 struct io_uring_cmd *cmd,
+				 unsigned int issue_flags)
+{
+	bool nowait = issue_flags & IO_URING_F_NONBLOCK;
+	struct blk_dmabuf_chan_io *cio;
+	u64 offset;
+	u32 slot;
 	int ret;
 
-	io = blk_dmabuf_io_alloc(chan, cmd, 0);
-	if (!io)
+	cio = blk_dmabuf_io_alloc(chan, cmd, 0, nowait);
+	if (!cio)
 		return -ENOMEM;
-	ret = blk_dmabuf_io_place(io, nowait);
+	ret = blk_dmabuf_io_check(cio) ?: blk_dmabuf_io_place(cio);
 	if (ret)
 		goto end;
-	if (io->desc.len < blk_dmabuf_pdu(cmd)->len) {
+	if (cio->io.desc.len < blk_dmabuf_pdu(cmd)->len) {
+		/* Pieces are in flight at a time, and all would append. */
+		if (cio->io.desc.write && blk_dmabuf_appends(chan))
+			ret = blk_dmabuf_io_refused(cio,
+						    BLK_DMABUF_POLICY_LENGTH,
+						    -EINVAL);
 		/* Once a piece is in flight there is no way back to wait. */
-		if (!nowait)
-			return blk_dmabuf_cmd_submit_pieces(io);
-		ret = -EAGAIN;
+		else if (nowait)
+			ret = -EAGAIN;
+		else
+			return blk_dmabuf_cmd_submit_pieces(cio);
 		goto end;
 	}
-	ret = blk_dmabuf_io_submit(io, nowait);
+	ret = blk_dmabuf_io_start(cio);
 	if (ret == -EIOCBQUEUED)
 		return ret;
 end:
-	blk_dmabuf_io_end(io, ret);
-	return ret;
+	slot = cio->io.desc.slot;
+	offset = cio->io.desc.offset;
+	blk_dmabuf_io_end(cio, ret);
+	return blk_dmabuf_cmd_done(cmd, ret, slot, offset, issue_flags);
+}
+
+/* May an I/O of the channel be issued where it must not sleep? */
+static bool blk_dmabuf_chan_nowait(const struct blk_dmabuf_chan *chan)
+{
+	return chan->file->f_mode & FMODE_NOWAIT && bdev_nowait(chan->bdev);
 }
 
 static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
@@ -510,52 +844,155 @@ static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
 		if (error)
 			return error;
 	}
-	if (nowait && !(chan->file->f_mode & FMODE_NOWAIT))
+	if (nowait && !blk_dmabuf_chan_nowait(chan))
 		return -EAGAIN;
-	return blk_dmabuf_cmd_submit(chan, cmd, nowait);
+	return blk_dmabuf_cmd_submit(chan, cmd, issue_flags);
+}
+
+/*
+ * Accounts.
+ */
+
+static DEFINE_MUTEX(blk_dmabuf_accounts_lock);
+static DEFINE_HASHTABLE(blk_dmabuf_accounts, 6);
+
+/* The account of a user or cgroup, one channel more on it. */
+static struct blk_dmabuf_account *blk_dmabuf_account_get(u64 key,
+							 bool is_cgroup)
+{
+	struct blk_dmabuf_account *account;
+
+	guard(mutex)(&blk_dmabuf_accounts_lock);
+	hash_for_each_possible(blk_dmabuf_accounts, account, hash, key) {
+		if (account->key == key && account->is_cgroup == is_cgroup) {
+			account->chans++;
+			return account;
+		}
+	}
+	account = kzalloc_obj(*account, GFP_KERNEL_ACCOUNT);
+	if (!account)
+		return NULL;
+	account->key = key;
+	account->is_cgroup = is_cgroup;
+	account->chans = 1;
+	xa_init(&account->bufs);
+	hash_add(blk_dmabuf_accounts, &account->hash, key);
+	return account;
+}
+
+static void blk_dmabuf_account_put(struct blk_dmabuf_account *account)
+{
+	if (!account)
+		return;
+	guard(mutex)(&blk_dmabuf_accounts_lock);
+	if (--account->chans)
+		return;
+	hash_del(&account->hash);
+	xa_destroy(&account->bufs);
+	kfree(account);
+}
+
+/* Buffers are kmalloc()ed, so these are different for each. */
+static unsigned long blk_dmabuf_account_index(const struct blk_dmabuf_buffer *buf)
+{
+	return (unsigned long)buf / ARCH_KMALLOC_MINALIGN;
+}
+
+/* A buffer counts once, however often it is bound. */
+static int blk_dmabuf_account_add(struct blk_dmabuf_account *account,
+				  const struct blk_dmabuf_buffer *buf)
+{
+	unsigned long index = blk_dmabuf_account_index(buf), times;
+	int error;
+
+	lockdep_assert_held(&blk_dmabuf_accounts_lock);
+
+	times = xa_to_value(xa_load(&account->bufs, index) ?: xa_mk_value(0));
+	error = xa_err(xa_store(&account->bufs, index, xa_mk_value(times + 1),
+				GFP_KERNEL_ACCOUNT));
+	if (!error && !times)
+		account->bytes += buf->bytes;
+	return error;
+}
+
+static void blk_dmabuf_account_sub(struct blk_dmabuf_account *account,
+				   const struct blk_dmabuf_buffer *buf)
+{
+	unsigned long index = blk_dmabuf_account_index(buf), times;
+
+	lockdep_assert_held(&blk_dmabuf_accounts_lock);
+
+	times = xa_to_value(xa_load(&account->bufs, index));
+	if (times > 1) {
+		/* The entry is there, so nothing is allocated. */
+		xa_store(&account->bufs, index, xa_mk_value(times - 1), 0);
+	} else {
+		xa_erase(&account->bufs, index);
+		account->bytes -= buf->bytes;
+	}
+}
+
+static void blk_dmabuf_give_back(struct blk_dmabuf_chan *chan,
+				 struct blk_dmabuf *reg)
+{
+	int i;
+
+	guard(mutex)(&blk_dmabuf_accounts_lock);
+	for (i = 0; i < BLK_DMABUF_NR_ACCOUNTS; i++)
+		blk_dmabuf_account_sub(chan->accounts[i], reg->buf);
+}
+
+/*
+ * Count @reg as bound before the policy is asked, so that what is asked for at
+ * the same time cannot be admitted on the same numbers.
+ */
+static int blk_dmabuf_reserve(struct blk_dmabuf_chan *chan,
+			      struct blk_dmabuf *reg,
+			      struct blk_dmabuf_grant *grant)
+{
+	u64 bytes = reg->buf->bytes;
+	int i, error;
+
+	guard(mutex)(&blk_dmabuf_accounts_lock);
+	for (i = 0; i < BLK_DMABUF_NR_ACCOUNTS; i++) {
+		error = blk_dmabuf_account_add(chan->accounts[i], reg->buf);
+		if (error)
+			goto undo;
+	}
+	/* The policy adds ->bytes itself. */
+	grant->bound = chan->accounts[BLK_DMABUF_OF_CHAN]->bytes - bytes;
+	grant->uid_bound = chan->accounts[BLK_DMABUF_OF_UID]->bytes - bytes;
+	grant->cgroup_bound = chan->accounts[BLK_DMABUF_OF_CGROUP]->bytes -
+			      bytes;
+	return 0;
+
+undo:
+	while (i--)
+		blk_dmabuf_account_sub(chan->accounts[i], reg->buf);
+	return error;
 }
 
 /*
  * Binding.
  */
 
-/* All that a policy may know of @reg and of who asks, but for what is bound. */
-void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,
-			   struct blk_dmabuf_chan *chan, struct blk_dmabuf *reg,
-			   u32 slot)
-{
-	*grant = (struct blk_dmabuf_grant) {
-		.dev	= disk_devt(chan->disk),
-		.id	= reg->id,
-		.slot	= slot,
-		.flags	= blk_dmabuf_get_flags(reg),
-		.node	= READ_ONCE(reg->node),
-		.uid	= chan->uid,
-		.cgroup	= chan->cgroup,
-		.bytes	= reg->bytes,
-	};
-}
-
-static void blk_dmabuf_grant_add_up(struct blk_dmabuf_grant *grant,
-				    struct blk_dmabuf_chan *mine)
-{
-	struct blk_dmabuf_chan *chan;
-
-	lockdep_assert_held(&blk_dmabuf_chans_lock);
-
-	list_for_each_entry(chan, &blk_dmabuf_chans, list) {
-		u64 bound = atomic64_read(&chan->bound);
-
-		if (chan == mine)
-			grant->bound += bound;
-		if (chan->uid == mine->uid)
-			grant->uid_bound += bound;
-		if (chan->cgroup == mine->cgroup)
-			grant->cgroup_bound += bound;
-	}
-}
-
 /* On success the slot owns the reference to the registration. */
+static int blk_dmabuf_slot_take(struct blk_dmabuf_chan *chan,
+				struct blk_dmabuf *reg, u32 *slot)
+{
+	int error;
+
+	if (*slot != BLK_DMABUF_SLOT_ANY)
+		return xa_insert(&chan->slots.regs, *slot, reg,
+				 GFP_KERNEL_ACCOUNT);
+	error = xa_alloc(&chan->slots.regs, slot, reg,
+			 XA_LIMIT(0, BLK_DMABUF_MAX_SLOTS - 1),
+			 GFP_KERNEL_ACCOUNT);
+	/* xarray's word for no free index is ours for a bound slot. */
+	return error == -EBUSY ? -ENOSPC : error;
+}
+
+/* Reserve, ask, and commit or give back; no lock is held while asking. */
 static int blk_dmabuf_slot_bind(struct blk_dmabuf_chan *chan,
 				struct blk_dmabuf *reg, u32 *slot)
 {
@@ -564,34 +1001,29 @@ static int blk_dmabuf_slot_bind(struct blk_dmabuf_chan *chan,
 
 	if (*slot != BLK_DMABUF_SLOT_ANY && *slot >= BLK_DMABUF_MAX_SLOTS)
 		return -EINVAL;
-	/* What is admitted counts before the next one is asked for. */
-	guard(mutex)(&blk_dmabuf_chans_lock);
-	blk_dmabuf_grant_init(&grant, chan, reg, *slot);
-	blk_dmabuf_grant_add_up(&grant, chan);
-	error = blk_dmabuf_policy_admit(chan->disk, &grant);
+	blk_dmabuf_grant_init(&grant, &chan->slots, reg, *slot);
+	error = blk_dmabuf_reserve(chan, reg, &grant);
 	if (error)
 		return error;
-	if (*slot != BLK_DMABUF_SLOT_ANY)
-		error = xa_insert(&chan->slots, *slot, reg, GFP_KERNEL_ACCOUNT);
-	else
-		error = xa_alloc(&chan->slots, slot, reg,
-				 XA_LIMIT(0, BLK_DMABUF_MAX_SLOTS - 1),
-				 GFP_KERNEL_ACCOUNT);
+	error = blk_dmabuf_policy_admit(chan->slots.disk, &grant);
 	if (!error)
-		atomic64_add(reg->bytes, &chan->bound);
+		error = blk_dmabuf_slot_take(chan, reg, slot);
+	if (error)
+		blk_dmabuf_give_back(chan, reg);
 	return error;
 }
 
 static void blk_dmabuf_slot_put(struct blk_dmabuf_chan *chan,
 				struct blk_dmabuf *reg)
 {
-	atomic64_sub(reg->bytes, &chan->bound);
+	blk_dmabuf_give_back(chan, reg);
 	blk_dmabuf_put(reg);
 }
 
 static long blk_dmabuf_chan_bind(struct blk_dmabuf_chan *chan,
 				 struct blk_dmabuf_bind __user *uarg)
 {
+	struct gendisk *disk = chan->slots.disk;
 	struct blk_dmabuf_bind arg;
 	struct dma_buf *dmabuf;
 	struct blk_dmabuf *reg;
@@ -603,26 +1035,25 @@ static long blk_dmabuf_chan_bind(struct blk_dmabuf_chan *chan,
 		return -EINVAL;
 	dmabuf = dma_buf_get(arg.dmabuf_fd);
 	if (IS_ERR(dmabuf))
-		return blk_dmabuf_refuse(chan->disk, NULL,
+		return blk_dmabuf_refuse(disk_devt(disk), NULL,
 					 BLK_DMABUF_NO_DMABUF, PTR_ERR(dmabuf));
-	reg = blk_dmabuf_find(chan->disk, dmabuf);
+	reg = blk_dmabuf_find(disk, dmabuf);
 	dma_buf_put(dmabuf);
 	if (!reg)
-		return blk_dmabuf_refuse(chan->disk, NULL,
+		return blk_dmabuf_refuse(disk_devt(disk), NULL,
 					 BLK_DMABUF_NOT_REGISTERED, -ENOENT);
 	arg.id = reg->id;
-	arg.bytes = reg->bytes;
+	arg.bytes = reg->buf->bytes;
 	error = blk_dmabuf_slot_bind(chan, reg, &arg.slot);
 	if (error) {
 		blk_dmabuf_put(reg);
-		/* xarray's word for no free index, and ours for a bound slot */
-		return arg.slot == BLK_DMABUF_SLOT_ANY && error == -EBUSY ?
-			-ENOSPC : error;
+		return error;
 	}
+	/* From here the reference is the slot's: do not look at @reg. */
 	if (!copy_to_user(uarg, &arg, sizeof(arg)))
 		return 0;
 	/* Whoever unbinds it first, maybe another thread, has the reference. */
-	if (xa_cmpxchg(&chan->slots, arg.slot, reg, NULL, 0) == reg)
+	if (xa_cmpxchg(&chan->slots.regs, arg.slot, reg, NULL, 0) == reg)
 		blk_dmabuf_slot_put(chan, reg);
 	return -EFAULT;
 }
@@ -635,7 +1066,7 @@ static long blk_dmabuf_chan_unbind(struct blk_dmabuf_chan *chan,
 
 	if (get_user(slot, uarg))
 		return -EFAULT;
-	reg = xa_erase(&chan->slots, slot);
+	reg = xa_erase(&chan->slots.regs, slot);
 	if (!reg)
 		return -ENOENT;
 	blk_dmabuf_slot_put(chan, reg);
@@ -654,7 +1085,7 @@ static long blk_dmabuf_chan_query(struct blk_dmabuf_chan *chan,
 	if (resv)
 		return -EINVAL;
 	scoped_guard(rcu) {
-		reg = xa_load(&chan->slots, slot);
+		reg = xa_load(&chan->slots.regs, slot);
 		if (!reg)
 			return -ENOENT;
 		blk_dmabuf_get_info(reg, &info);
@@ -665,16 +1096,15 @@ static long blk_dmabuf_chan_query(struct blk_dmabuf_chan *chan,
 static long blk_dmabuf_chan_limits(struct blk_dmabuf_chan *chan,
 				   struct blk_dmabuf_limits __user *uarg)
 {
-	struct block_device *bdev = file_bdev(chan->file);
-	const struct queue_limits *lim = bdev_limits(bdev);
+	const struct queue_limits *lim = bdev_limits(chan->bdev);
 	struct blk_dmabuf_limits arg = {
-		.block_size	= lim->logical_block_size,
-		.dma_alignment	= lim->dma_alignment + 1,
-		.max_io		= min_not_zero(lim->max_user_sectors,
-					       lim->max_dmabuf_sectors) <<
-				  SECTOR_SHIFT,
-		.max_ranges	= lim->max_segments,
-		.bytes		= bdev_nr_bytes(bdev),
+		.block_size		= chan->read_block,
+		.dma_alignment		= chan->mem_align,
+		.max_io			= blk_dmabuf_max_sectors(lim) <<
+					  SECTOR_SHIFT,
+		.max_ranges		= lim->max_segments,
+		.bytes			= blk_dmabuf_size(chan),
+		.write_block_size	= chan->write_block,
 	};
 
 	return copy_to_user(uarg, &arg, sizeof(arg)) ? -EFAULT : 0;
@@ -707,13 +1137,26 @@ static void blk_dmabuf_chan_fdinfo(struct seq_file *m, struct file *file)
 	struct blk_dmabuf *reg;
 	unsigned long slot;
 
-	seq_printf(m, "blkdmabuf-dev:\t%pg\n", file_bdev(chan->file));
+	seq_printf(m, "blkdmabuf-dev:\t%pg\n", chan->bdev);
 	guard(rcu)();
-	xa_for_each(&chan->slots, slot, reg)
+	xa_for_each(&chan->slots.regs, slot, reg)
 		seq_printf(m, "blkdmabuf-slot:\t%lu id %u bytes %llu\n", slot,
-			   reg->id, reg->bytes);
+			   reg->id, reg->buf->bytes);
 }
 #endif
+
+static void blk_dmabuf_chan_free(struct blk_dmabuf_chan *chan)
+{
+	blk_dmabuf_account_put(chan->accounts[BLK_DMABUF_OF_UID]);
+	blk_dmabuf_account_put(chan->accounts[BLK_DMABUF_OF_CGROUP]);
+	xa_destroy(&chan->own.bufs);
+	xa_destroy(&chan->slots.regs);
+	if (chan->blkcg)
+		css_put(chan->blkcg);
+	put_cred(chan->cred);
+	fput(chan->file);
+	kfree(chan);
+}
 
 /* Commands hold the file, so none is in flight any more. */
 static int blk_dmabuf_chan_release(struct inode *inode, struct file *file)
@@ -722,14 +1165,10 @@ static int blk_dmabuf_chan_release(struct inode *inode, struct file *file)
 	struct blk_dmabuf *reg;
 	unsigned long slot;
 
-	scoped_guard(mutex, &blk_dmabuf_chans_lock)
-		list_del(&chan->list);
-	xa_for_each(&chan->slots, slot, reg)
-		blk_dmabuf_put(reg);
-	xa_destroy(&chan->slots);
-	static_branch_dec(&blk_dmabuf_used);
-	fput(chan->file);
-	kfree(chan);
+	xa_for_each(&chan->slots.regs, slot, reg)
+		blk_dmabuf_slot_put(chan, reg);
+	blk_dmabuf_chan_free(chan);
+	blk_dmabuf_put_user();
 	return 0;
 }
 
@@ -758,46 +1197,93 @@ static u64 blk_dmabuf_current_cgroup(void)
 #endif
 }
 
+static struct cgroup_subsys_state *blk_dmabuf_current_blkcg(void)
+{
+#ifdef CONFIG_BLK_CGROUP
+	return task_get_css(current, io_cgrp_id);
+#else
+	return NULL;
+#endif
+}
+
+/* What the file's I/O has to be aligned to. */
+static void blk_dmabuf_chan_align(struct blk_dmabuf_chan *chan,
+				  const struct kstat *stat)
+{
+	if (!blk_dmabuf_is_file(chan)) {
+		chan->read_block = bdev_logical_block_size(chan->bdev);
+		chan->write_block = chan->read_block;
+		chan->mem_align = bdev_dma_alignment(chan->bdev) + 1;
+		return;
+	}
+	chan->read_block = stat->dio_offset_align;
+	/* Whole blocks: what the rest of one is cannot be copied. */
+	chan->write_block = max(stat->dio_offset_align,
+				i_blocksize(file_inode(chan->file)));
+	chan->mem_align = stat->dio_mem_align;
+}
+
+/* On success the channel owns the reference to @file. */
+static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file)
+{
+	struct blk_dmabuf_chan *chan;
+	enum blk_dmabuf_reason why;
+	struct block_device *bdev;
+	struct kstat stat = {};
+	int error;
+
+	error = blk_dmabuf_check_file(file, &bdev, &stat, &why);
+	if (error)
+		return ERR_PTR(blk_dmabuf_refuse(0, NULL, why, error));
+	chan = kzalloc_obj(*chan, GFP_KERNEL_ACCOUNT);
+	if (!chan)
+		return ERR_PTR(-ENOMEM);
+	xa_init_flags(&chan->slots.regs, XA_FLAGS_ALLOC);
+	xa_init(&chan->own.bufs);
+	chan->file = get_file(file);
+	chan->bdev = bdev;
+	chan->slots.disk = bdev->bd_disk;
+	chan->slots.uid = from_kuid(&init_user_ns, current_uid());
+	chan->slots.cgroup = blk_dmabuf_current_cgroup();
+	chan->cred = get_current_cred();
+	chan->blkcg = blk_dmabuf_current_blkcg();
+	blk_dmabuf_chan_align(chan, &stat);
+	chan->accounts[BLK_DMABUF_OF_CHAN] = &chan->own;
+	chan->accounts[BLK_DMABUF_OF_UID] =
+		blk_dmabuf_account_get(chan->slots.uid, false);
+	chan->accounts[BLK_DMABUF_OF_CGROUP] =
+		blk_dmabuf_account_get(chan->slots.cgroup, true);
+	if (chan->accounts[BLK_DMABUF_OF_UID] &&
+	    chan->accounts[BLK_DMABUF_OF_CGROUP])
+		return chan;
+	blk_dmabuf_chan_free(chan);
+	return ERR_PTR(-ENOMEM);
+}
+
 static long blk_dmabuf_dev_channel(struct blk_dmabuf_channel __user *uarg)
 {
 	struct blk_dmabuf_channel arg;
 	struct blk_dmabuf_chan *chan;
-	struct file *file;
 	int fd;
 
 	if (copy_from_user(&arg, uarg, sizeof(arg)))
 		return -EFAULT;
 	if (arg.flags)
 		return -EINVAL;
-	file = fget(arg.fd);
-	if (!file)
+	CLASS(fd, f)(arg.fd);
+	if (fd_empty(f))
 		return -EBADF;
-	fd = -ENOTBLK;
-	if (!S_ISBLK(file_inode(file)->i_mode))
-		goto put_file;
-	fd = -ENOMEM;
-	chan = kzalloc_obj(*chan, GFP_KERNEL_ACCOUNT);
-	if (!chan)
-		goto put_file;
-	chan->file = file;
-	chan->disk = file_bdev(file)->bd_disk;
-	chan->uid = from_kuid(&init_user_ns, current_uid());
-	chan->cgroup = blk_dmabuf_current_cgroup();
-	xa_init_flags(&chan->slots, XA_FLAGS_ALLOC);
-	static_branch_inc(&blk_dmabuf_used);
-	scoped_guard(mutex, &blk_dmabuf_chans_lock)
-		list_add(&chan->list, &blk_dmabuf_chans);
+	chan = blk_dmabuf_chan_make(fd_file(f));
+	if (IS_ERR(chan))
+		return PTR_ERR(chan);
+	blk_dmabuf_get_user();
+	/* On success the file owns the channel. */
 	fd = anon_inode_getfd("[blkdmabuf]", &blk_dmabuf_chan_fops, chan,
 			      O_RDWR | O_CLOEXEC);
-	/* On success the channel owns the reference to the file. */
-	if (fd >= 0)
-		return fd;
-	scoped_guard(mutex, &blk_dmabuf_chans_lock)
-		list_del(&chan->list);
-	static_branch_dec(&blk_dmabuf_used);
-	kfree(chan);
-put_file:
-	fput(file);
+	if (fd < 0) {
+		blk_dmabuf_chan_free(chan);
+		blk_dmabuf_put_user();
+	}
 	return fd;
 }
 
@@ -871,15 +1357,19 @@ static struct miscdevice blk_dmabuf_dev = {
 
 static int __init blk_dmabuf_chan_init(void)
 {
-	int error;
+	int error = -ENOMEM;
 
-	blk_dmabuf_io_cache = KMEM_CACHE(blk_dmabuf_io,
+	blk_dmabuf_io_cache = KMEM_CACHE(blk_dmabuf_chan_io,
 					 SLAB_ACCOUNT | SLAB_HWCACHE_ALIGN);
-	if (!blk_dmabuf_io_cache)
-		return -ENOMEM;
-	error = misc_register(&blk_dmabuf_dev);
-	if (error)
-		kmem_cache_destroy(blk_dmabuf_io_cache);
+	/* Each may wait for an exporter, so let many do so. */
+	blk_dmabuf_redo_wq = alloc_workqueue("blkdmabuf", WQ_UNBOUND, 0);
+	if (blk_dmabuf_io_cache && blk_dmabuf_redo_wq)
+		error = misc_register(&blk_dmabuf_dev);
+	if (!error)
+		return 0;
+	if (blk_dmabuf_redo_wq)
+		destroy_workqueue(blk_dmabuf_redo_wq);
+	kmem_cache_destroy(blk_dmabuf_io_cache);
 	return error;
 }
 device_initcall(blk_dmabuf_chan_init);

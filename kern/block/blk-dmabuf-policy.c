@@ -7,9 +7,38 @@
  *   echo stripe > /sys/block/nvme0n1/queue/dmabuf_policy
  *   rm -r /sys/fs/bpf/stripe				# back to none
  *
- * A queue's ->dmabuf_ops is written under blk_dmabuf_ops_lock and read under
- * RCU, by the path of an I/O with no more than that.  Programs that may sleep
- * run with the lock held instead.
+ * What runs on a disk is its queue's ->dmabuf_ops.  The path of an I/O reads it
+ * under RCU and takes no lock.  Everything else, in the order of locking:
+ *
+ *	policy.lock		read: select the policy for a disk
+ *				write: swap or end it on all its disks
+ *	selection.lock		init(), exit() and ->dmabuf_ops of one disk
+ *	selection.admits	read: admit() of one disk; write: before exit()
+ *	blk_dmabuf_lists	what is registered, and selected for which disk
+ *
+ *	write to sysfs		policy.lock (read), selection.lock
+ *	write "none"		selection.lock
+ *	del_gendisk()		selection.lock
+ *	update, unregister	policy.lock (write), selection.lock of a disk
+ *				at a time, and none for the grace period
+ *	bind			selection.admits (read)
+ *
+ * No program runs and nothing is waited for under blk_dmabuf_lists.  A program
+ * that takes its time therefore holds up the selections of its own policy, and
+ * the end of its own disk, but no other disk and no other policy.
+ *
+ * Why these fit together:
+ *
+ *  - No disk joins a policy while that is swapped or ended: it would need
+ *    policy.lock.  A disk may leave at any time: each step of a swap looks,
+ *    under selection.lock, whether it is still there, and who takes it away
+ *    stops all that was started on it, also what a swap has half done.
+ *  - A policy that was found by its name can end before it is selected:
+ *    policy.ops is NULL then.
+ *  - del_gendisk() has removed the attribute before it calls
+ *    blk_dmabuf_del_disk(), and removing waits for writers.  So nothing is
+ *    selected afterwards, and who still looks at the selection finds no policy.
+ *  - What was started on a disk holds its struct_ops map until exit() is over.
  */
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
@@ -17,44 +46,72 @@
 #include <linux/bpf_verifier.h>
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
+#include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 
 #include "blk.h"
 #include "blk-mq.h"
-#include "blk-dmabuf.h"
+#include "blk-dmabuf-internal.h"
 
 /**
  * struct blk_dmabuf_policy - a name that can be selected
  * @list: entry in blk_dmabuf_policies
- * @ops: the programs; a link update replaces them
- * @link: link that registered it
+ * @ref: one as long as it is in that list, one for each writer to sysfs
+ * @lock: see the top of this file
+ * @ops: the programs, NULL when it has ended; under @lock
+ * @name: the name
  */
 struct blk_dmabuf_policy {
-	struct list_head		list;
-	struct blk_dmabuf_ops		*ops;
-	struct bpf_link			*link;
+	struct list_head	list;
+	refcount_t		ref;
+	struct rw_semaphore	lock;
+	struct blk_dmabuf_ops	*ops;
+	char			name[BLK_DMABUF_POLICY_NAME_MAX];
 };
 
 /**
- * struct blk_dmabuf_choice - a policy selected for a disk
- * @list: entry in blk_dmabuf_choices
- * @policy: the policy
- * @disk: the disk, not yet deleted
+ * struct blk_dmabuf_selection - what is selected for a disk
+ * @list: entry in blk_dmabuf_selections
+ * @users: one as long as there is @disk, one for each who looks at it; under
+ *	blk_dmabuf_lists
+ * @disk: the disk, NULL when that has gone; valid as long as there is @policy,
+ *	else to be read under blk_dmabuf_lists
+ * @policy: the policy or NULL; written under @lock and blk_dmabuf_lists, read
+ *	under either
+ * @lock: see the top of this file
+ * @other: programs that are started on @disk beside ->dmabuf_ops, while a swap
+ *	is under way: first the next ones, then the last ones; under @lock
+ * @admits: see the top of this file
+ *
+ * Made when something is selected for the first time, kept until the disk goes.
  */
-struct blk_dmabuf_choice {
+struct blk_dmabuf_selection {
 	struct list_head		list;
-	struct blk_dmabuf_policy	*policy;
+	unsigned int			users;
 	struct gendisk			*disk;
+	struct blk_dmabuf_policy	*policy;
+	struct mutex			lock;	/* see the top */
+	struct blk_dmabuf_ops		*other;
+	struct rw_semaphore		admits;
 };
 
-static DEFINE_MUTEX(blk_dmabuf_ops_lock);
+static DEFINE_MUTEX(blk_dmabuf_lists);
 static LIST_HEAD(blk_dmabuf_policies);
-static LIST_HEAD(blk_dmabuf_choices);
-static u64 blk_dmabuf_ops_seq;
+static LIST_HEAD(blk_dmabuf_selections);
+static atomic64_t blk_dmabuf_ops_seq;
 
 static struct bpf_struct_ops bpf_blk_dmabuf_ops;
+
+/*
+ * What a program may ask.  place() gets &blk_dmabuf_io.desc; map_queue() gets a
+ * copy of it, so only the route is common to both.
+ */
 
 static struct blk_dmabuf_io *blk_dmabuf_desc_io(struct blk_dmabuf_desc *desc)
 {
@@ -63,7 +120,49 @@ static struct blk_dmabuf_io *blk_dmabuf_desc_io(struct blk_dmabuf_desc *desc)
 
 static struct request_queue *blk_dmabuf_desc_queue(struct blk_dmabuf_desc *desc)
 {
-	return blk_dmabuf_desc_io(desc)->chan->disk->queue;
+	return container_of(desc, struct blk_dmabuf_route, desc)->q;
+}
+
+static blk_opf_t blk_dmabuf_desc_opf(const struct blk_dmabuf_desc *desc)
+{
+	return desc->write ? REQ_OP_WRITE : REQ_OP_READ;
+}
+
+/* The hardware queue that no policy would give. */
+static struct blk_mq_hw_ctx *blk_dmabuf_hctx_local(struct request_queue *q,
+						   blk_opf_t opf)
+{
+	return blk_mq_map_queue(opf, blk_mq_get_ctx(q));
+}
+
+static bool blk_dmabuf_hctx_usable(struct blk_mq_hw_ctx *hctx,
+				   enum hctx_type type)
+{
+	return hctx->type == type && blk_mq_hw_queue_mapped(hctx) &&
+	       cpumask_intersects(hctx->cpumask, cpu_online_mask);
+}
+
+/**
+ * blk_dmabuf_grant_init - describe a registration to a policy
+ * @grant: filled in, but for what is bound already
+ * @slots: whose registrations
+ * @reg: the registration
+ * @slot: its slot
+ */
+void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,
+			   const struct blk_dmabuf_slots *slots,
+			   struct blk_dmabuf *reg, u32 slot)
+{
+	*grant = (struct blk_dmabuf_grant) {
+		.dev	= disk_devt(slots->disk),
+		.id	= reg->id,
+		.slot	= slot,
+		.flags	= blk_dmabuf_get_flags(reg),
+		.node	= blk_dmabuf_get_node(reg),
+		.uid	= slots->uid,
+		.cgroup	= slots->cgroup,
+		.bytes	= reg->buf->bytes,
+	};
 }
 
 __bpf_kfunc_start_defs();
@@ -103,16 +202,16 @@ __bpf_kfunc int bpf_blk_dmabuf_slot(struct blk_dmabuf_desc *desc, u32 slot,
 				    struct blk_dmabuf_grant *grant,
 				    u32 grant__sz)
 {
-	struct blk_dmabuf_chan *chan = blk_dmabuf_desc_io(desc)->chan;
+	struct blk_dmabuf_slots *slots = blk_dmabuf_desc_io(desc)->slots;
 	struct blk_dmabuf *reg;
 
 	if (grant__sz != sizeof(*grant))
 		return -EINVAL;
 	guard(rcu)();
-	reg = xa_load(&chan->slots, slot);
+	reg = xa_load(&slots->regs, slot);
 	if (!reg)
 		return -ENOENT;
-	blk_dmabuf_grant_init(grant, chan, reg, slot);
+	blk_dmabuf_grant_init(grant, slots, reg, slot);
 	return 0;
 }
 
@@ -127,63 +226,49 @@ __bpf_kfunc int bpf_blk_dmabuf_slot(struct blk_dmabuf_desc *desc, u32 slot,
  */
 __bpf_kfunc int bpf_blk_dmabuf_next_slot(struct blk_dmabuf_desc *desc, u32 slot)
 {
-	struct blk_dmabuf_chan *chan = blk_dmabuf_desc_io(desc)->chan;
+	struct blk_dmabuf_slots *slots = blk_dmabuf_desc_io(desc)->slots;
 	unsigned long index = slot;
 
 	guard(rcu)();
-	if (!xa_find(&chan->slots, &index, BLK_DMABUF_MAX_SLOTS, XA_PRESENT))
+	if (!xa_find(&slots->regs, &index, BLK_DMABUF_MAX_SLOTS - 1,
+		     XA_PRESENT))
 		return -ENOENT;
 	return index;
 }
 
 /**
- * bpf_blk_dmabuf_nr_hctx - hardware queues of an I/O's device, of all types
+ * bpf_blk_dmabuf_nr_hctx - hardware queues of a disk, of all types
  * @desc: the I/O
  *
  * To be called from place() and map_queue().
+ *
+ * Return: how many the disk has whose policy is asked; in place() 0 if that
+ * only passes I/O on to others
  */
 __bpf_kfunc u32 bpf_blk_dmabuf_nr_hctx(struct blk_dmabuf_desc *desc)
 {
-	return blk_dmabuf_desc_queue(desc)->nr_hw_queues;
-}
-
-static bool blk_dmabuf_hctx_usable(struct request_queue *q, u32 index,
-				   enum hctx_type type)
-{
-	struct blk_mq_hw_ctx *hctx = q->queue_hw_ctx[index];
-
-	return hctx->type == type && blk_mq_hw_queue_mapped(hctx) &&
-	       cpumask_intersects(hctx->cpumask, cpu_online_mask);
-}
-
-static enum hctx_type blk_dmabuf_hctx_type(struct request_queue *q,
-					   blk_opf_t opf)
-{
-	return blk_mq_map_queue(opf, blk_mq_get_ctx(q))->type;
-}
-
-static blk_opf_t blk_dmabuf_desc_opf(const struct blk_dmabuf_desc *desc)
-{
-	return desc->write ? REQ_OP_WRITE : REQ_OP_READ;
+	return READ_ONCE(blk_dmabuf_desc_queue(desc)->nr_hw_queues);
 }
 
 /**
- * bpf_blk_dmabuf_next_hctx - walk the hardware queues that an I/O may use
+ * bpf_blk_dmabuf_next_hctx - walk the hardware queues that a request may use
  * @desc: the I/O
  * @hctx: index to start at
  *
- * To be called from map_queue().  Leaves out queues of another type (nvme's
- * write_queues and poll_queues) and those whose CPUs are all offline.
+ * To be called from map_queue(), where the queues stay.  Leaves out queues of
+ * another type (nvme's write_queues and poll_queues) and those whose CPUs are
+ * all offline.
  *
  * Return: the first usable index not below @hctx, or %-ENOENT
  */
 __bpf_kfunc int bpf_blk_dmabuf_next_hctx(struct blk_dmabuf_desc *desc, u32 hctx)
 {
 	struct request_queue *q = blk_dmabuf_desc_queue(desc);
-	enum hctx_type type = blk_dmabuf_hctx_type(q, blk_dmabuf_desc_opf(desc));
+	enum hctx_type type =
+		blk_dmabuf_hctx_local(q, blk_dmabuf_desc_opf(desc))->type;
 
 	for (; hctx < q->nr_hw_queues; hctx++)
-		if (blk_dmabuf_hctx_usable(q, hctx, type))
+		if (blk_dmabuf_hctx_usable(queue_hctx(q, hctx), type))
 			return hctx;
 	return -ENOENT;
 }
@@ -193,13 +278,13 @@ __bpf_kfunc int bpf_blk_dmabuf_next_hctx(struct blk_dmabuf_desc *desc, u32 hctx)
  * @desc: the I/O
  *
  * To be called from map_queue().
+ *
+ * Return: its index
  */
 __bpf_kfunc u32 bpf_blk_dmabuf_hctx_local(struct blk_dmabuf_desc *desc)
 {
-	struct request_queue *q = blk_dmabuf_desc_queue(desc);
-
-	return blk_mq_map_queue(blk_dmabuf_desc_opf(desc),
-				blk_mq_get_ctx(q))->queue_num;
+	return blk_dmabuf_hctx_local(blk_dmabuf_desc_queue(desc),
+				     blk_dmabuf_desc_opf(desc))->queue_num;
 }
 
 /**
@@ -207,8 +292,8 @@ __bpf_kfunc u32 bpf_blk_dmabuf_hctx_local(struct blk_dmabuf_desc *desc)
  * @desc: the I/O
  * @hctx: index of the queue
  *
- * To be called from map_queue(), where the queues stay.  Counts the tags in
- * use, whoever's requests they are; a look at a handful of cache lines.
+ * To be called from map_queue().  Counts the tags in use, whoever's requests
+ * they are; a look at a handful of cache lines.
  *
  * Return: requests, or %-ENOENT if there is no such queue
  */
@@ -219,7 +304,7 @@ __bpf_kfunc int bpf_blk_dmabuf_hctx_load(struct blk_dmabuf_desc *desc, u32 hctx)
 
 	if (hctx >= q->nr_hw_queues)
 		return -ENOENT;
-	tags = q->queue_hw_ctx[hctx]->tags;
+	tags = queue_hctx(q, hctx)->tags;
 	return tags ? sbitmap_weight(&tags->bitmap_tags.sb) : -ENOENT;
 }
 
@@ -235,59 +320,46 @@ BTF_ID_FLAGS(func, bpf_blk_dmabuf_hctx_local)
 BTF_ID_FLAGS(func, bpf_blk_dmabuf_hctx_load)
 BTF_KFUNCS_END(blk_dmabuf_policy_ids)
 
-BTF_ID_LIST(blk_dmabuf_policy_funcs)
+BTF_SET_START(blk_dmabuf_place_ids)
 BTF_ID(func, bpf_blk_dmabuf_place)
 BTF_ID(func, bpf_blk_dmabuf_slot)
 BTF_ID(func, bpf_blk_dmabuf_next_slot)
 BTF_ID(func, bpf_blk_dmabuf_nr_hctx)
+BTF_SET_END(blk_dmabuf_place_ids)
+
+BTF_SET_START(blk_dmabuf_map_queue_ids)
+BTF_ID(func, bpf_blk_dmabuf_nr_hctx)
 BTF_ID(func, bpf_blk_dmabuf_next_hctx)
 BTF_ID(func, bpf_blk_dmabuf_hctx_local)
 BTF_ID(func, bpf_blk_dmabuf_hctx_load)
+BTF_SET_END(blk_dmabuf_map_queue_ids)
 
-#define IN_PLACE	BIT(0)
-#define IN_MAP_QUEUE	BIT(1)
+/* The members in front of the name are function pointers. */
+#define MOFF_IDX(moff)	((moff) / sizeof(void (*)(void)))
+#define OP_IDX(op)	MOFF_IDX(offsetof(struct blk_dmabuf_ops, op))
 
-/* Which member may call which, in the order of blk_dmabuf_policy_funcs. */
-static const u8 blk_dmabuf_policy_callers[] = {
-	IN_PLACE,			/* bpf_blk_dmabuf_place */
-	IN_PLACE,			/* bpf_blk_dmabuf_slot */
-	IN_PLACE,			/* bpf_blk_dmabuf_next_slot */
-	IN_PLACE | IN_MAP_QUEUE,	/* bpf_blk_dmabuf_nr_hctx */
-	IN_MAP_QUEUE,			/* bpf_blk_dmabuf_next_hctx */
-	IN_MAP_QUEUE,			/* bpf_blk_dmabuf_hctx_local */
-	IN_MAP_QUEUE,			/* bpf_blk_dmabuf_hctx_load */
+/* Which member may call what; the rest may call none of it. */
+static const struct btf_id_set *const blk_dmabuf_op_ids[OP_IDX(name)] = {
+	[OP_IDX(place)]		= &blk_dmabuf_place_ids,
+	[OP_IDX(map_queue)]	= &blk_dmabuf_map_queue_ids,
 };
-
-static u8 blk_dmabuf_prog_member(const struct bpf_prog *prog)
-{
-	switch (prog->aux->attach_st_ops_member_off) {
-	case offsetof(struct blk_dmabuf_ops, place):
-		return IN_PLACE;
-	case offsetof(struct blk_dmabuf_ops, map_queue):
-		return IN_MAP_QUEUE;
-	default:
-		return 0;
-	}
-}
 
 static int blk_dmabuf_policy_filter(const struct bpf_prog *prog, u32 kfunc_id)
 {
-	int i;
+	const struct btf_id_set *ids;
 
 	if (!btf_id_set8_contains(&blk_dmabuf_policy_ids, kfunc_id))
 		return 0;
+	/* A program that extends one of struct_ops comes here, too. */
 	if (prog->type != BPF_PROG_TYPE_STRUCT_OPS)
 		return -EACCES;
-	/* Not known in the first pass of the verifier; checked in the second. */
+	/* Not known in the verifier's first pass; checked in the second. */
 	if (!prog->aux->st_ops)
 		return 0;
 	if (prog->aux->st_ops != &bpf_blk_dmabuf_ops)
 		return -EACCES;
-	for (i = 0; i < ARRAY_SIZE(blk_dmabuf_policy_callers); i++)
-		if (blk_dmabuf_policy_funcs[i] == kfunc_id &&
-		    blk_dmabuf_policy_callers[i] & blk_dmabuf_prog_member(prog))
-			return 0;
-	return -EACCES;
+	ids = blk_dmabuf_op_ids[MOFF_IDX(prog->aux->attach_st_ops_member_off)];
+	return ids && btf_id_set_contains(ids, kfunc_id) ? 0 : -EACCES;
 }
 
 static const struct btf_kfunc_id_set blk_dmabuf_policy_set = {
@@ -297,114 +369,250 @@ static const struct btf_kfunc_id_set blk_dmabuf_policy_set = {
 };
 
 /*
+ * Looking for what is registered and selected.
+ */
+
+static struct blk_dmabuf_policy *blk_dmabuf_policy_find(const char *name)
+{
+	struct blk_dmabuf_policy *policy;
+
+	lockdep_assert_held(&blk_dmabuf_lists);
+
+	list_for_each_entry(policy, &blk_dmabuf_policies, list)
+		if (!strcmp(policy->name, name))
+			return policy;
+	return NULL;
+}
+
+static struct blk_dmabuf_policy *blk_dmabuf_policy_get(const char *name)
+{
+	struct blk_dmabuf_policy *policy;
+
+	guard(mutex)(&blk_dmabuf_lists);
+	policy = blk_dmabuf_policy_find(name);
+	if (policy)
+		refcount_inc(&policy->ref);
+	return policy;
+}
+
+static void blk_dmabuf_policy_put(struct blk_dmabuf_policy *policy)
+{
+	if (policy && refcount_dec_and_test(&policy->ref))
+		kfree(policy);
+}
+
+DEFINE_FREE(blk_dmabuf_policy, struct blk_dmabuf_policy *,
+	    blk_dmabuf_policy_put(_T))
+
+static struct blk_dmabuf_selection *
+blk_dmabuf_selection_find(const struct gendisk *disk)
+{
+	struct blk_dmabuf_selection *sel;
+
+	lockdep_assert_held(&blk_dmabuf_lists);
+
+	list_for_each_entry(sel, &blk_dmabuf_selections, list)
+		if (sel->disk == disk)
+			return sel;
+	return NULL;
+}
+
+static struct blk_dmabuf_selection *
+blk_dmabuf_selection_get(const struct gendisk *disk)
+{
+	struct blk_dmabuf_selection *sel;
+
+	guard(mutex)(&blk_dmabuf_lists);
+	sel = blk_dmabuf_selection_find(disk);
+	if (sel)
+		sel->users++;
+	return sel;
+}
+
+static void blk_dmabuf_selection_put_locked(struct blk_dmabuf_selection *sel)
+{
+	lockdep_assert_held(&blk_dmabuf_lists);
+
+	if (!sel || --sel->users)
+		return;
+	list_del(&sel->list);
+	mutex_destroy(&sel->lock);
+	kfree(sel);
+}
+
+static void blk_dmabuf_selection_put(struct blk_dmabuf_selection *sel)
+{
+	guard(mutex)(&blk_dmabuf_lists);
+	blk_dmabuf_selection_put_locked(sel);
+}
+
+DEFINE_FREE(blk_dmabuf_selection, struct blk_dmabuf_selection *,
+	    blk_dmabuf_selection_put(_T))
+
+/* The same as blk_dmabuf_selection_get(), for a disk that has none yet, too. */
+static struct blk_dmabuf_selection *
+blk_dmabuf_selection_make(struct gendisk *disk)
+{
+	struct blk_dmabuf_selection *new __free(kfree) = kzalloc_obj(*new);
+	struct blk_dmabuf_selection *sel;
+
+	if (!new)
+		return NULL;
+	guard(mutex)(&blk_dmabuf_lists);
+	sel = blk_dmabuf_selection_find(disk);
+	if (!sel) {
+		sel = no_free_ptr(new);
+		sel->users = 1;
+		sel->disk = disk;
+		mutex_init(&sel->lock);
+		init_rwsem(&sel->admits);
+		list_add_tail(&sel->list, &blk_dmabuf_selections);
+	}
+	sel->users++;
+	return sel;
+}
+
+/* Walk the disks of @policy: put @sel, or start if it is NULL, get the next. */
+static struct blk_dmabuf_selection *
+blk_dmabuf_selection_next(const struct blk_dmabuf_policy *policy,
+			  struct blk_dmabuf_selection *sel)
+{
+	struct blk_dmabuf_selection *next;
+
+	guard(mutex)(&blk_dmabuf_lists);
+	next = list_prepare_entry(sel, &blk_dmabuf_selections, list);
+	list_for_each_entry_continue(next, &blk_dmabuf_selections, list)
+		if (next->policy == policy)
+			break;
+	if (list_entry_is_head(next, &blk_dmabuf_selections, list))
+		next = NULL;
+	else
+		next->users++;
+	blk_dmabuf_selection_put_locked(sel);
+	return next;
+}
+
+/*
  * What the I/O path asks.
  */
 
-static struct blk_dmabuf_ops *blk_dmabuf_ops(struct gendisk *disk)
-{
-	return rcu_dereference(disk->queue->dmabuf_ops);
-}
-
 /* A policy may not make up results that mean something to io_uring. */
-static int blk_dmabuf_policy_errno(s32 ret, struct gendisk *disk,
+static int blk_dmabuf_policy_errno(s32 ret, u32 dev,
 				   enum blk_dmabuf_reason refused)
 {
 	if (!ret)
 		return 0;
 	if (ret > 0 || ret < -EHWPOISON)
-		return blk_dmabuf_refuse(disk, NULL, BLK_DMABUF_POLICY_ERROR,
+		return blk_dmabuf_refuse(dev, NULL, BLK_DMABUF_POLICY_ERROR,
 					 -EINVAL);
-	return blk_dmabuf_refuse(disk, NULL, refused, ret);
+	return blk_dmabuf_refuse(dev, NULL, refused, ret);
 }
 
 /**
  * blk_dmabuf_policy_place - let the policy place what is left of an I/O
- * @io: the I/O; its ->desc is what is left of it, and then the piece placed
+ * @io: the I/O; its ->desc is what is left of it, and then the piece placed.
+ *	Position, length and direction are checked; ->reg is not known yet
+ * @block: a piece that is not the last is a multiple of this, a power of 2
  * @nowait: it will be asked again if it says -EAGAIN
+ *
+ * With ->placed set it is the caller that checks slot and offset.  With
+ * ->placed_by set blk_dmabuf_policy_complete() is due, whatever this returns.
  *
  * Return: 0, or -errno
  */
-int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, bool nowait)
+int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
+			    bool nowait)
 {
-	u32 left = io->desc.len, block;
+	struct request_queue *q = io->slots->disk->queue;
+	u32 left = io->desc.len, len;
 	struct blk_dmabuf_ops *ops;
 	u64 seq;
 	s32 ret;
 
 	scoped_guard(rcu) {
-		ops = blk_dmabuf_ops(io->chan->disk);
+		ops = rcu_dereference(q->dmabuf_ops);
 		if (!ops || !ops->place)
 			return 0;
+		io->q = q;
 		ret = ops->place(&io->desc);
 		seq = ops->seq;
 	}
-	if (ret == -EAGAIN && nowait) {
-		io->placed = false;
-		return ret;
-	}
-	ret = blk_dmabuf_policy_errno(ret, io->chan->disk,
-				      BLK_DMABUF_POLICY_REFUSED);
 	if (ret) {
 		io->placed = false;
-		return ret;
+		return ret == -EAGAIN && nowait ? ret :
+			blk_dmabuf_policy_errno(ret, io->desc.dev,
+						BLK_DMABUF_POLICY_REFUSED);
 	}
 	if (!io->placed)
 		return 0;
-	/* From here its complete() is due, also if the answer is wrong. */
 	io->placed_by = seq;
-	block = queue_logical_block_size(io->chan->disk->queue);
-	if (!io->desc.len || io->desc.len > left ||
-	    (io->desc.len < left && io->desc.len & (block - 1)))
-		return blk_dmabuf_refuse(io->chan->disk, NULL,
+	len = io->desc.len;
+	if (!len || len > left || (len < left && !IS_ALIGNED(len, block)))
+		return blk_dmabuf_refuse(io->desc.dev, NULL,
 					 BLK_DMABUF_POLICY_LENGTH, -EINVAL);
 	return 0;
 }
 
 /**
- * blk_dmabuf_policy_complete - tell the policy how its placement went
+ * blk_dmabuf_policy_complete - tell the policy how an I/O went
  * @io: the I/O
+ *
+ * The policy that placed it hears of it, also if its answer was wrong and there
+ * is no registration.  A policy without place() hears of what has a
+ * registration.  Context: any.
  */
 void blk_dmabuf_policy_complete(struct blk_dmabuf_io *io)
 {
 	struct blk_dmabuf_ops *ops;
 
 	guard(rcu)();
-	ops = blk_dmabuf_ops(io->chan->disk);
+	ops = rcu_dereference(io->slots->disk->queue->dmabuf_ops);
 	if (!ops || !ops->complete)
 		return;
-	/* A policy that does not place hears of every I/O. */
-	if (!ops->place || ops->seq == io->placed_by)
+	if (ops->place ? ops->seq == io->placed_by : !!io->reg)
 		ops->complete(&io->desc);
 }
 
+/**
+ * blk_dmabuf_policy_invalidated - tell the policy of a mapping that is gone
+ * @disk: disk that the registration is on
+ * @id: the registration
+ *
+ * Context: RCU read side, the buffer's reservation lock held; does not sleep.
+ */
 void blk_dmabuf_policy_invalidated(struct gendisk *disk, u32 id)
 {
-	struct blk_dmabuf_ops *ops;
+	struct blk_dmabuf_ops *ops = rcu_dereference(disk->queue->dmabuf_ops);
 
-	guard(rcu)();
-	ops = blk_dmabuf_ops(disk);
 	if (ops && ops->invalidated)
 		ops->invalidated(id);
 }
 
 /**
  * blk_dmabuf_policy_admit - may this channel bind this registration?
- * @disk: the disk
+ * @disk: the disk that it is on
  * @grant: what it asks for
+ *
+ * Context: may sleep, and a program may take its time: hold nothing that others
+ * wait for.
  *
  * Return: 0, or -errno
  */
 int blk_dmabuf_policy_admit(struct gendisk *disk,
 			    struct blk_dmabuf_grant *grant)
 {
+	struct blk_dmabuf_selection *sel __free(blk_dmabuf_selection) =
+		blk_dmabuf_selection_get(disk);
 	struct blk_dmabuf_ops *ops;
 
-	guard(mutex)(&blk_dmabuf_ops_lock);
-	ops = rcu_dereference_protected(disk->queue->dmabuf_ops,
-					lockdep_is_held(&blk_dmabuf_ops_lock));
+	if (!sel)
+		return 0;
+	guard(rwsem_read)(&sel->admits);
+	ops = rcu_dereference_check(disk->queue->dmabuf_ops,
+				    lockdep_is_held(&sel->admits));
 	if (!ops || !ops->admit)
 		return 0;
-	return blk_dmabuf_policy_errno(ops->admit(grant), disk,
+	return blk_dmabuf_policy_errno(ops->admit(grant), grant->dev,
 				       BLK_DMABUF_NOT_ADMITTED);
 }
 
@@ -412,66 +620,71 @@ int blk_dmabuf_policy_admit(struct gendisk *disk,
  * Hardware queues.
  */
 
-static s32 blk_dmabuf_policy_queue(struct blk_dmabuf_io *io)
-{
-	struct blk_dmabuf_ops *ops;
-
-	guard(rcu)();
-	ops = blk_dmabuf_ops(io->chan->disk);
-	return ops && ops->map_queue ? ops->map_queue(&io->desc) : -1;
-}
-
 /**
  * bio_dmabuf_hctx - the hardware queue that the policy chose
- * @bio: bio with REQ_DMABUF that bio_dmabuf_enter() has let in
+ * @bio: bio with REQ_DMABUF that bio_dmabuf_map_queue() has let pass, its queue
+ *	entered
  *
  * Return: the hctx, or NULL for the default
  */
 struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio)
 {
 	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
-	s32 index = READ_ONCE(bio->bi_dmabuf->hctx);
+	unsigned int chosen = bio->bi_dmabuf_hctx;
 
-	return index < 0 ? NULL : q->queue_hw_ctx[index];
+	if (!chosen || chosen > q->nr_hw_queues)
+		return NULL;
+	return queue_hctx(q, chosen - 1);
 }
 
-/**
- * blk_dmabuf_policy_map_queue - ask for the hardware queue of a bio
- * @bio: bio with REQ_DMABUF, its queue entered
- * @cached: request of the plug that would be used; set to NULL if it is none of
- *	the queue that was chosen, and then belongs to the caller no more
- *
- * Return: false if the policy's answer is wrong, with the bio to be failed
- */
-bool blk_dmabuf_policy_map_queue(struct bio *bio, struct request **cached)
+/* What the policy of the disk @bio has reached says. */
+static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
+{
+	struct blk_dmabuf_route route;
+	struct blk_dmabuf_ops *ops;
+
+	guard(rcu)();
+	ops = rcu_dereference(q->dmabuf_ops);
+	if (!ops || !ops->map_queue)
+		return -1;
+	/* Other bios of the I/O may be asked about at this moment: a copy. */
+	route.desc = bio->bi_dmabuf->desc;
+	route.desc.dev = disk_devt(bio->bi_bdev->bd_disk);
+	route.desc.hctx = -1;
+	route.q = q;
+	return ops->map_queue(&route.desc);
+}
+
+static bool bio_dmabuf_bad_queue(struct bio *bio, enum blk_dmabuf_reason reason)
+{
+	blk_dmabuf_refuse_io(bio->bi_dmabuf, disk_devt(bio->bi_bdev->bd_disk),
+			     reason, -EINVAL);
+	bio_endio_status(bio, BLK_STS_INVAL);
+	return false;
+}
+
+/* Apart, so that it costs nothing where there is no policy. */
+static noinline bool bio_dmabuf_choose_queue(struct bio *bio,
+					     struct request **cached)
 {
 	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
-	struct blk_dmabuf_io *io = bio->bi_dmabuf;
-	s32 index = blk_dmabuf_policy_queue(io);
+	s32 index = blk_dmabuf_policy_ask(bio, q);
 	struct blk_mq_hw_ctx *hctx;
 	enum hctx_type type;
 
-	/* The rest of a split may come here while the front waits for a tag. */
-	if (index == -1) {
-		WRITE_ONCE(io->hctx, -1);
+	if (index == -1)
 		return true;
-	}
-	type = blk_dmabuf_hctx_type(q, bio->bi_opf);
-	hctx = (u32)index < q->nr_hw_queues ? q->queue_hw_ctx[index] : NULL;
-	if (!hctx || hctx->type != type) {
-		io->refused = true;
-		blk_dmabuf_refuse(io->chan->disk, io->map->reg, hctx ?
-				  BLK_DMABUF_POLICY_HCTX_TYPE :
-				  BLK_DMABUF_POLICY_HCTX, -EINVAL);
-		return false;
-	}
-	/* Its CPUs can be offline, which is nobody's fault. */
-	if (!blk_dmabuf_hctx_usable(q, index, type)) {
-		WRITE_ONCE(io->hctx, -1);
+	if ((u32)index >= q->nr_hw_queues)
+		return bio_dmabuf_bad_queue(bio, BLK_DMABUF_POLICY_HCTX);
+	hctx = queue_hctx(q, index);
+	type = blk_dmabuf_hctx_local(q, bio->bi_opf)->type;
+	if (hctx->type != type)
+		return bio_dmabuf_bad_queue(bio, BLK_DMABUF_POLICY_HCTX_TYPE);
+	/* All CPUs of the hctx are offline: use the default. */
+	if (!blk_dmabuf_hctx_usable(hctx, type))
 		return true;
-	}
 
-	WRITE_ONCE(io->hctx, index);
+	bio->bi_dmabuf_hctx = index + 1;
 	if (*cached && (*cached)->mq_hctx != hctx) {
 		/* The cached request brought the queue reference along. */
 		percpu_ref_get(&q->q_usage_counter);
@@ -481,33 +694,31 @@ bool blk_dmabuf_policy_map_queue(struct bio *bio, struct request **cached)
 	return true;
 }
 
-/*
- * Selecting.  All under blk_dmabuf_ops_lock.
+/**
+ * bio_dmabuf_map_queue - ask for the hardware queue of a bio
+ * @bio: bio with REQ_DMABUF that becomes one request, its queue entered
+ * @cached: request of the plug that would be used; set to NULL if it is none of
+ *	the queue that was chosen, and then belongs to the caller no more
+ *
+ * The choice stays in the bio, for bio_dmabuf_hctx(): a tag may have to be
+ * waited for.
+ *
+ * Return: false if the policy's answer is wrong, and the bio has been ended
  */
-
-static struct blk_dmabuf_policy *blk_dmabuf_policy_find(const char *name)
+bool bio_dmabuf_map_queue(struct bio *bio, struct request **cached)
 {
-	struct blk_dmabuf_policy *policy;
+	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
 
-	lockdep_assert_held(&blk_dmabuf_ops_lock);
-
-	list_for_each_entry(policy, &blk_dmabuf_policies, list)
-		if (!strcmp(policy->ops->name, name))
-			return policy;
-	return NULL;
+	/* A bio that multipath sends again has the choice for another disk. */
+	bio->bi_dmabuf_hctx = 0;
+	if (likely(!rcu_access_pointer(q->dmabuf_ops)))
+		return true;
+	return bio_dmabuf_choose_queue(bio, cached);
 }
 
-static struct blk_dmabuf_choice *blk_dmabuf_choice_find(struct gendisk *disk)
-{
-	struct blk_dmabuf_choice *choice;
-
-	lockdep_assert_held(&blk_dmabuf_ops_lock);
-
-	list_for_each_entry(choice, &blk_dmabuf_choices, list)
-		if (choice->disk == disk)
-			return choice;
-	return NULL;
-}
+/*
+ * Starting and stopping on a disk.  All under selection.lock.
+ */
 
 static void blk_dmabuf_queue_init(struct blk_dmabuf_queue *queue,
 				  struct gendisk *disk)
@@ -520,117 +731,136 @@ static void blk_dmabuf_queue_init(struct blk_dmabuf_queue *queue,
 	strscpy(queue->disk, disk->disk_name);
 }
 
-/* Run with @ops on @disk from here; the reference to @ops is the queue's. */
-static int blk_dmabuf_ops_start(struct blk_dmabuf_ops *ops,
-				struct gendisk *disk)
+/* What is started has a reference to @ops and is due to be stopped. */
+static int blk_dmabuf_ops_start(struct blk_dmabuf_selection *sel,
+				struct blk_dmabuf_ops *ops)
 {
 	struct blk_dmabuf_queue queue;
-	int ret = 0;
+	int error = 0;
+
+	lockdep_assert_held(&sel->lock);
 
 	if (!bpf_struct_ops_get(ops))
 		return -ENOENT;
 	if (ops->init) {
-		blk_dmabuf_queue_init(&queue, disk);
-		ret = blk_dmabuf_policy_errno(ops->init(&queue), disk,
-					      BLK_DMABUF_NOT_SELECTED);
-		if (ret)
-			bpf_struct_ops_put(ops);
+		blk_dmabuf_queue_init(&queue, sel->disk);
+		error = blk_dmabuf_policy_errno(ops->init(&queue), queue.dev,
+						BLK_DMABUF_NOT_SELECTED);
 	}
-	return ret;
+	if (error)
+		bpf_struct_ops_put(ops);
+	return error;
 }
 
-/*
- * Programs that do not sleep are over after a grace period, those that do run
- * under blk_dmabuf_ops_lock.
- */
-static void blk_dmabuf_ops_stop(struct blk_dmabuf_ops *ops,
-				struct gendisk *disk)
+/* @ops is not published, and has not been for a grace period. */
+static void blk_dmabuf_ops_stop(struct blk_dmabuf_selection *sel,
+				struct blk_dmabuf_ops *ops)
 {
 	struct blk_dmabuf_queue queue;
 
-	synchronize_rcu();
+	lockdep_assert_held(&sel->lock);
+
+	if (!ops)
+		return;
+	/* A grace period does not wait for programs that sleep. */
+	down_write(&sel->admits);
+	up_write(&sel->admits);
 	if (ops->exit) {
-		blk_dmabuf_queue_init(&queue, disk);
+		blk_dmabuf_queue_init(&queue, sel->disk);
 		ops->exit(&queue);
 	}
 	bpf_struct_ops_put(ops);
 }
 
-/* Replace what runs on @disk by @ops, or by nothing. */
-static int blk_dmabuf_ops_swap(struct gendisk *disk, struct blk_dmabuf_ops *ops)
+static struct blk_dmabuf_ops *
+blk_dmabuf_ops_publish(struct blk_dmabuf_selection *sel,
+		       struct blk_dmabuf_ops *ops)
 {
-	struct blk_dmabuf_ops *old;
-	int error;
-
-	if (ops) {
-		error = blk_dmabuf_ops_start(ops, disk);
-		if (error)
-			return error;
-	}
-	old = rcu_replace_pointer(disk->queue->dmabuf_ops, ops,
-				  lockdep_is_held(&blk_dmabuf_ops_lock));
-	if (old)
-		blk_dmabuf_ops_stop(old, disk);
-	return 0;
+	return rcu_replace_pointer(sel->disk->queue->dmabuf_ops, ops,
+				   lockdep_is_held(&sel->lock));
 }
 
-static void blk_dmabuf_choice_drop(struct blk_dmabuf_choice *choice)
+static void blk_dmabuf_selection_assign(struct blk_dmabuf_selection *sel,
+					struct blk_dmabuf_policy *policy)
 {
-	blk_dmabuf_ops_swap(choice->disk, NULL);
-	list_del(&choice->list);
-	kfree(choice);
+	lockdep_assert_held(&sel->lock);
+
+	guard(mutex)(&blk_dmabuf_lists);
+	sel->policy = policy;
 }
+
+/* Replace all that is started on a disk by @ops of @policy, or by nothing. */
+static void blk_dmabuf_selection_set(struct blk_dmabuf_selection *sel,
+				     struct blk_dmabuf_policy *policy,
+				     struct blk_dmabuf_ops *ops)
+{
+	struct blk_dmabuf_ops *old = blk_dmabuf_ops_publish(sel, ops);
+
+	if (old || sel->other)
+		synchronize_rcu();
+	blk_dmabuf_ops_stop(sel, sel->other);
+	blk_dmabuf_ops_stop(sel, old);
+	sel->other = NULL;
+	blk_dmabuf_selection_assign(sel, policy);
+}
+
+/*
+ * Selecting.
+ */
 
 static int blk_dmabuf_policy_select(struct gendisk *disk, const char *name)
 {
-	struct blk_dmabuf_choice *choice;
-	struct blk_dmabuf_policy *policy;
+	struct blk_dmabuf_policy *policy __free(blk_dmabuf_policy) =
+		blk_dmabuf_policy_get(name);
+	struct blk_dmabuf_selection *sel __free(blk_dmabuf_selection) = NULL;
 	int error;
 
-	guard(mutex)(&blk_dmabuf_ops_lock);
-	choice = blk_dmabuf_choice_find(disk);
-	if (!strcmp(name, "none")) {
-		if (choice)
-			blk_dmabuf_choice_drop(choice);
-		return 0;
-	}
-	policy = blk_dmabuf_policy_find(name);
 	if (!policy)
 		return -ENOENT;
-	if (choice && choice->policy == policy)
-		return 0;
 	if (blk_dmabuf_check_disk(disk) != BLK_DMABUF_OK)
 		return -EOPNOTSUPP;
-	if (!choice) {
-		choice = kzalloc_obj(*choice);
-		if (!choice)
-			return -ENOMEM;
-		choice->disk = disk;
-		list_add(&choice->list, &blk_dmabuf_choices);
-	}
-	error = blk_dmabuf_ops_swap(disk, policy->ops);
-	if (!error) {
-		choice->policy = policy;
-	} else if (!choice->policy) {
-		list_del(&choice->list);
-		kfree(choice);
-	}
+	sel = blk_dmabuf_selection_make(disk);
+	if (!sel)
+		return -ENOMEM;
+
+	guard(rwsem_read)(&policy->lock);
+	guard(mutex)(&sel->lock);
+	if (!policy->ops)
+		return -ENOENT;
+	if (sel->policy == policy)
+		return 0;
+	error = blk_dmabuf_ops_start(sel, policy->ops);
+	if (!error)
+		blk_dmabuf_selection_set(sel, policy, policy->ops);
 	return error;
+}
+
+static void blk_dmabuf_policy_drop(struct gendisk *disk)
+{
+	struct blk_dmabuf_selection *sel __free(blk_dmabuf_selection) =
+		blk_dmabuf_selection_get(disk);
+
+	if (!sel)
+		return;
+	guard(mutex)(&sel->lock);
+	blk_dmabuf_selection_set(sel, NULL, NULL);
 }
 
 ssize_t blk_dmabuf_policy_show(struct gendisk *disk, char *page)
 {
-	struct blk_dmabuf_choice *choice;
-	struct blk_dmabuf_policy *policy;
+	struct blk_dmabuf_policy *policy, *selected = NULL;
+	struct blk_dmabuf_selection *sel;
 	ssize_t len;
 
-	guard(mutex)(&blk_dmabuf_ops_lock);
-	choice = blk_dmabuf_choice_find(disk);
-	len = sysfs_emit(page, choice ? "none" : "[none]");
+	guard(mutex)(&blk_dmabuf_lists);
+	sel = blk_dmabuf_selection_find(disk);
+	if (sel)
+		selected = sel->policy;
+	len = sysfs_emit(page, selected ? "none" : "[none]");
 	list_for_each_entry(policy, &blk_dmabuf_policies, list)
-		len += sysfs_emit_at(page, len, choice &&
-				     choice->policy == policy ?
-				     " [%s]" : " %s", policy->ops->name);
+		len += sysfs_emit_at(page, len,
+				     policy == selected ? " [%s]" : " %s",
+				     policy->name);
 	len += sysfs_emit_at(page, len, "\n");
 	return len;
 }
@@ -638,27 +868,41 @@ ssize_t blk_dmabuf_policy_show(struct gendisk *disk, char *page)
 ssize_t blk_dmabuf_policy_store(struct gendisk *disk, const char *page,
 				size_t count)
 {
-	char name[BLK_DMABUF_POLICY_NAME_MAX + 1];	/* and a newline */
-	int error;
+	char buf[BLK_DMABUF_POLICY_NAME_MAX + 1];	/* and a newline */
+	const char *name;
+	int error = 0;
 
-	if (strscpy(name, page) < 0)
+	if (strscpy(buf, page) < 0)
 		return -ENOENT;
-	error = blk_dmabuf_policy_select(disk, strim(name));
+	name = strim(buf);
+	if (!strcmp(name, "none"))
+		blk_dmabuf_policy_drop(disk);
+	else
+		error = blk_dmabuf_policy_select(disk, name);
 	return error ?: count;
 }
 
-/* The disk has no sysfs any more, so what is dropped here stays so. */
-void blk_dmabuf_policy_del_disk(struct gendisk *disk)
+/**
+ * blk_dmabuf_del_disk - end all that is selected for and registered on a disk
+ * @disk: the disk, its attributes in sysfs removed
+ * @added: blk_dmabuf_add_disk() was called for it
+ *
+ * The block layer's hook.
+ */
+void blk_dmabuf_del_disk(struct gendisk *disk, bool added)
 {
-	struct blk_dmabuf_choice *choice;
+	struct blk_dmabuf_selection *sel;
 
-	/* Disks that have none do not wait for programs of those that have. */
-	if (!rcu_access_pointer(disk->queue->dmabuf_ops))
-		return;
-	guard(mutex)(&blk_dmabuf_ops_lock);
-	choice = blk_dmabuf_choice_find(disk);
-	if (choice)
-		blk_dmabuf_choice_drop(choice);
+	blk_dmabuf_policy_drop(disk);
+	scoped_guard(mutex, &blk_dmabuf_lists) {
+		sel = blk_dmabuf_selection_find(disk);
+		if (sel) {
+			/* A swap may look at it yet, a new disk must not. */
+			sel->disk = NULL;
+			blk_dmabuf_selection_put_locked(sel);
+		}
+	}
+	blk_dmabuf_end_disk(disk, added);
 }
 
 /*
@@ -745,90 +989,132 @@ static int blk_dmabuf_ops_init_member(const struct btf_type *t,
 
 static int blk_dmabuf_ops_reg(void *kdata, struct bpf_link *link)
 {
+	struct blk_dmabuf_policy *policy __free(kfree) =
+		kzalloc_obj(*policy, GFP_KERNEL_ACCOUNT);
 	struct blk_dmabuf_ops *ops = kdata;
-	struct blk_dmabuf_policy *policy;
 
-	guard(mutex)(&blk_dmabuf_ops_lock);
-	if (blk_dmabuf_policy_find(ops->name))
-		return -EEXIST;
-	policy = kzalloc_obj(*policy, GFP_KERNEL_ACCOUNT);
 	if (!policy)
 		return -ENOMEM;
-	ops->seq = ++blk_dmabuf_ops_seq;
+	refcount_set(&policy->ref, 1);
+	init_rwsem(&policy->lock);
 	policy->ops = ops;
-	policy->link = link;
-	list_add_tail(&policy->list, &blk_dmabuf_policies);
+	strscpy(policy->name, ops->name);
+
+	guard(mutex)(&blk_dmabuf_lists);
+	if (blk_dmabuf_policy_find(ops->name))
+		return -EEXIST;
+	/* Not before: another link may have registered these very programs. */
+	ops->seq = atomic64_inc_return(&blk_dmabuf_ops_seq);
+	list_add_tail(&no_free_ptr(policy)->list, &blk_dmabuf_policies);
 	return 0;
 }
 
-static struct blk_dmabuf_policy *blk_dmabuf_policy_of(void *kdata,
-						      struct bpf_link *link)
+/*
+ * Swapping on all disks of a policy, in steps.  Each is done under
+ * selection.lock, for the disks that have not left since the last one.
+ */
+
+/* sel->other: nothing, then the next programs */
+static int blk_dmabuf_swap_start(struct blk_dmabuf_selection *sel,
+				 struct blk_dmabuf_ops *ops)
 {
-	struct blk_dmabuf_policy *policy;
+	int error = blk_dmabuf_ops_start(sel, ops);
 
-	lockdep_assert_held(&blk_dmabuf_ops_lock);
+	if (!error)
+		sel->other = ops;
+	return error;
+}
 
-	list_for_each_entry(policy, &blk_dmabuf_policies, list)
-		if (policy->ops == kdata && policy->link == link)
-			return policy;
-	return NULL;
+/* sel->other: the next programs or nothing, then the last ones */
+static int blk_dmabuf_swap_publish(struct blk_dmabuf_selection *sel,
+				   struct blk_dmabuf_ops *ops)
+{
+	sel->other = blk_dmabuf_ops_publish(sel, sel->other);
+	return 0;
+}
+
+/* sel->other: what goes, the last programs or those of a swap that failed */
+static int blk_dmabuf_swap_stop(struct blk_dmabuf_selection *sel,
+				struct blk_dmabuf_ops *ops)
+{
+	blk_dmabuf_ops_stop(sel, sel->other);
+	sel->other = NULL;
+	if (!rcu_access_pointer(sel->disk->queue->dmabuf_ops))
+		blk_dmabuf_selection_assign(sel, NULL);
+	return 0;
+}
+
+static int blk_dmabuf_swap_each(struct blk_dmabuf_policy *policy,
+				int (*step)(struct blk_dmabuf_selection *sel,
+					    struct blk_dmabuf_ops *ops),
+				struct blk_dmabuf_ops *ops)
+{
+	struct blk_dmabuf_selection *sel = NULL;
+	int error = 0;
+
+	lockdep_assert_held_write(&policy->lock);
+
+	while (!error && (sel = blk_dmabuf_selection_next(policy, sel))) {
+		guard(mutex)(&sel->lock);
+		if (sel->policy == policy)
+			error = step(sel, ops);
+	}
+	blk_dmabuf_selection_put(sel);
+	return error;
+}
+
+/* All disks or none, one grace period for all; @ops is NULL to end @policy. */
+static int blk_dmabuf_policy_swap(struct blk_dmabuf_policy *policy,
+				  struct blk_dmabuf_ops *ops)
+{
+	int error = 0;
+
+	if (ops)
+		error = blk_dmabuf_swap_each(policy, blk_dmabuf_swap_start,
+					     ops);
+	if (!error) {
+		blk_dmabuf_swap_each(policy, blk_dmabuf_swap_publish, NULL);
+		policy->ops = ops;
+		synchronize_rcu();
+	}
+	blk_dmabuf_swap_each(policy, blk_dmabuf_swap_stop, NULL);
+	return error;
 }
 
 static void blk_dmabuf_ops_unreg(void *kdata, struct bpf_link *link)
 {
-	struct blk_dmabuf_choice *choice, *next;
+	struct blk_dmabuf_ops *ops = kdata;
 	struct blk_dmabuf_policy *policy;
 
-	guard(mutex)(&blk_dmabuf_ops_lock);
-	policy = blk_dmabuf_policy_of(kdata, link);
+	scoped_guard(mutex, &blk_dmabuf_lists)
+		policy = blk_dmabuf_policy_find(ops->name);
 	if (WARN_ON_ONCE(!policy))
 		return;
-	list_for_each_entry_safe(choice, next, &blk_dmabuf_choices, list)
-		if (choice->policy == policy)
-			blk_dmabuf_choice_drop(choice);
-	list_del(&policy->list);
-	kfree(policy);
+	scoped_guard(rwsem_write, &policy->lock)
+		blk_dmabuf_policy_swap(policy, NULL);
+	scoped_guard(mutex, &blk_dmabuf_lists)
+		list_del(&policy->list);
+	blk_dmabuf_policy_put(policy);
 }
 
-/* All disks or none: on an error those that were swapped are swapped back. */
 static int blk_dmabuf_ops_update(void *kdata, void *old_kdata,
 				 struct bpf_link *link)
 {
-	struct blk_dmabuf_ops *ops = kdata, *old = old_kdata;
-	struct blk_dmabuf_choice *choice, *next;
-	struct blk_dmabuf_policy *policy;
-	int error = 0;
+	const struct blk_dmabuf_ops *old = old_kdata;
+	struct blk_dmabuf_policy *policy __free(blk_dmabuf_policy) =
+		blk_dmabuf_policy_get(old->name);
+	struct blk_dmabuf_ops *ops = kdata;
 
-	guard(mutex)(&blk_dmabuf_ops_lock);
-	policy = blk_dmabuf_policy_of(old_kdata, link);
-	if (!policy)
-		return -ENOENT;
 	/* The name is what selects it, so it stays. */
 	if (strcmp(ops->name, old->name))
 		return -EINVAL;
-	if (ops == old)
+	if (WARN_ON_ONCE(!policy))
+		return -ENOENT;
+	guard(rwsem_write)(&policy->lock);
+	if (ops == policy->ops)
 		return 0;
-	ops->seq = ++blk_dmabuf_ops_seq;
-	list_for_each_entry(choice, &blk_dmabuf_choices, list) {
-		if (choice->policy != policy)
-			continue;
-		error = blk_dmabuf_ops_swap(choice->disk, ops);
-		if (error)
-			goto swap_back;
-	}
-	policy->ops = ops;
-	return 0;
-
-swap_back:
-	list_for_each_entry_continue_reverse(choice, &blk_dmabuf_choices, list)
-		if (choice->policy == policy &&
-		    blk_dmabuf_ops_swap(choice->disk, old))
-			choice->policy = NULL;
-	/* Where the old one does not start again there is none. */
-	list_for_each_entry_safe(choice, next, &blk_dmabuf_choices, list)
-		if (!choice->policy)
-			blk_dmabuf_choice_drop(choice);
-	return error;
+	ops->seq = atomic64_inc_return(&blk_dmabuf_ops_seq);
+	return blk_dmabuf_policy_swap(policy, ops);
 }
 
 static int blk_dmabuf_ops_validate(void *kdata)
@@ -859,6 +1145,7 @@ static struct bpf_struct_ops bpf_blk_dmabuf_ops = {
 
 static int __init blk_dmabuf_policy_init(void)
 {
+	blk_dmabuf_invalidated = blk_dmabuf_policy_invalidated;
 	return register_bpf_struct_ops(&bpf_blk_dmabuf_ops, blk_dmabuf_ops);
 }
 late_initcall(blk_dmabuf_policy_init);

@@ -7,6 +7,7 @@
 #include <kunit/device.h>
 #include <kunit/test.h>
 #include <linux/blk-mq.h>
+#include <linux/blk-mq-dma.h>
 #include <linux/blkdev.h>
 #include <linux/delay.h>
 #include <linux/dma-buf.h>
@@ -15,15 +16,16 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 
-#include "blk-dmabuf.h"
+#include "blk-dmabuf-internal.h"
 
 /*
  * Range index.
  */
 
-static struct blk_dmabuf_map *test_map(struct kunit *test, unsigned int ranges)
+static struct blk_dmabuf_mapping *test_map(struct kunit *test,
+					   unsigned int ranges)
 {
-	struct blk_dmabuf_map *map = blk_dmabuf_map_alloc(NULL, ranges);
+	struct blk_dmabuf_mapping *map = blk_dmabuf_mapping_alloc(ranges);
 
 	KUNIT_ASSERT_NOT_NULL(test, map);
 	return map;
@@ -31,57 +33,50 @@ static struct blk_dmabuf_map *test_map(struct kunit *test, unsigned int ranges)
 
 static void test_add_merges_what_touches(struct kunit *test)
 {
-	struct blk_dmabuf_map *map = test_map(test, 4);
+	struct blk_dmabuf_mapping *map = test_map(test, 4);
 
-	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_add(map, 0x1000, 0x1000, true));
-	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_add(map, 0x2000, 0x3000, true));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_mapping_add(map, 0x1000, 0x1000, true));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_mapping_add(map, 0x2000, 0x3000, true));
 	KUNIT_EXPECT_EQ(test, 1, map->nr_ranges);
 	KUNIT_EXPECT_EQ(test, 0x4000, map->ranges[1].start);
 	/* not touching, then touching but kept apart, then below */
-	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_add(map, 0x6000, 0x1000, true));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_mapping_add(map, 0x6000, 0x1000, true));
 	KUNIT_EXPECT_EQ(test, 2, map->nr_ranges);
-	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_add(map, 0x7000, 0x1000, false));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_mapping_add(map, 0x7000, 0x1000, false));
 	KUNIT_EXPECT_EQ(test, 3, map->nr_ranges);
-	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_add(map, 0x5000, 0x1000, true));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_mapping_add(map, 0x5000, 0x1000, true));
 	KUNIT_EXPECT_EQ(test, 4, map->nr_ranges);
 	KUNIT_EXPECT_EQ(test, 0x7000, map->ranges[4].start);
-	blk_dmabuf_map_free(map);
+	blk_dmabuf_mapping_free(map);
 }
 
 static void test_add_refuses_too_many(struct kunit *test)
 {
-	struct blk_dmabuf_map *map = test_map(test, 1);
+	struct blk_dmabuf_mapping *map = test_map(test, 1);
 
-	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_add(map, 0x1000, 0x1000, true));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_mapping_add(map, 0x1000, 0x1000, true));
 	KUNIT_EXPECT_EQ(test, -E2BIG,
-			blk_dmabuf_map_add(map, 0x9000, 0x1000, true));
+			blk_dmabuf_mapping_add(map, 0x9000, 0x1000, true));
 	KUNIT_EXPECT_EQ(test, 1, map->nr_ranges);
-	blk_dmabuf_map_free(map);
+	blk_dmabuf_mapping_free(map);
 }
 
 /* An offset in a range has to fit into bvec_iter, also behind 4 GiB. */
 static void test_add_keeps_ranges_countable(struct kunit *test)
 {
-	struct blk_dmabuf_map *map = test_map(test, 16);
-	struct bvec_iter iter = { .bi_size = UINT_MAX };
+	struct blk_dmabuf_mapping *map = test_map(test, 16);
 	u64 addr = SZ_4G;
 	int i;
 
 	for (i = 0; i < 10; i++, addr += SZ_1G)
 		KUNIT_EXPECT_EQ(test, 0,
-				blk_dmabuf_map_add(map, addr, SZ_1G, true));
+				blk_dmabuf_mapping_add(map, addr, SZ_1G, true));
 	KUNIT_EXPECT_EQ(test, 5, map->nr_ranges);
-	KUNIT_EXPECT_EQ(test, 4, blk_dmabuf_map_find(map, 10ULL * SZ_1G - 1));
-	blk_dmabuf_map_advance(map, &iter, SZ_2G - 1);
-	KUNIT_EXPECT_EQ(test, 0, iter.bi_idx);
-	KUNIT_EXPECT_EQ(test, SZ_2G - 1, iter.bi_offset);
-	blk_dmabuf_map_advance(map, &iter, SZ_2G - 1);
-	KUNIT_EXPECT_EQ(test, 1, iter.bi_idx);
-	KUNIT_EXPECT_EQ(test, SZ_2G - 2, iter.bi_offset);
-	blk_dmabuf_map_free(map);
+	KUNIT_EXPECT_EQ(test, 4, blk_dmabuf_mapping_find(map, 10ULL * SZ_1G - 1));
+	blk_dmabuf_mapping_free(map);
 }
 
-static unsigned int linear_find(const struct blk_dmabuf_map *map, u64 offset)
+static unsigned int linear_find(const struct blk_dmabuf_mapping *map, u64 offset)
 {
 	unsigned int i = 0;
 
@@ -90,11 +85,11 @@ static unsigned int linear_find(const struct blk_dmabuf_map *map, u64 offset)
 	return i;
 }
 
-static struct blk_dmabuf_map *random_map(struct kunit *test,
-					 struct rnd_state *rnd)
+static struct blk_dmabuf_mapping *random_map(struct kunit *test,
+					     struct rnd_state *rnd)
 {
 	unsigned int ranges = 1 + prandom_u32_state(rnd) % 100, i;
-	struct blk_dmabuf_map *map = test_map(test, ranges);
+	struct blk_dmabuf_mapping *map = test_map(test, ranges);
 	u64 addr = SZ_1M;
 
 	for (i = 0; i < ranges; i++) {
@@ -102,7 +97,7 @@ static struct blk_dmabuf_map *random_map(struct kunit *test,
 
 		/* a gap each, so that none merge */
 		KUNIT_ASSERT_EQ(test, 0,
-				blk_dmabuf_map_add(map, addr, len, true));
+				blk_dmabuf_mapping_add(map, addr, len, true));
 		addr += len + 4;
 	}
 	return map;
@@ -115,7 +110,7 @@ static void test_find_equals_linear_walk(struct kunit *test)
 
 	prandom_seed_state(&rnd, 42);
 	for (round = 0; round < 50; round++) {
-		struct blk_dmabuf_map *map = random_map(test, &rnd);
+		struct blk_dmabuf_mapping *map = random_map(test, &rnd);
 		u64 size = map->ranges[map->nr_ranges].start;
 		unsigned int i;
 
@@ -123,52 +118,35 @@ static void test_find_equals_linear_walk(struct kunit *test)
 			u64 start = map->ranges[i].start;
 
 			KUNIT_EXPECT_EQ(test, i,
-					blk_dmabuf_map_find(map, start));
+					blk_dmabuf_mapping_find(map, start));
 			if (!i)
 				continue;
 			start--;
 			KUNIT_EXPECT_EQ(test, i - 1,
-					blk_dmabuf_map_find(map, start));
+					blk_dmabuf_mapping_find(map, start));
 		}
 		for (i = 0; i < 100; i++) {
 			u64 offset = prandom_u32_state(&rnd) % size;
 
 			KUNIT_EXPECT_EQ(test, linear_find(map, offset),
-					blk_dmabuf_map_find(map, offset));
+					blk_dmabuf_mapping_find(map, offset));
 		}
-		blk_dmabuf_map_free(map);
+		blk_dmabuf_mapping_free(map);
 	}
 }
 
-static void test_advance_equals_find(struct kunit *test)
+/* An offset in the buffer, also behind 4 GiB, in the fields of a bvec_iter. */
+static void test_offset_advances(struct kunit *test)
 {
-	struct rnd_state rnd;
-	int round;
+	struct bvec_iter iter = { .bi_size = SZ_1G };
 
-	prandom_seed_state(&rnd, 43);
-	for (round = 0; round < 200; round++) {
-		struct blk_dmabuf_map *map = random_map(test, &rnd);
-		u64 size = map->ranges[map->nr_ranges].start, offset = 0;
-		struct bvec_iter iter = { .bi_size = size };
-
-		while (iter.bi_size) {
-			u32 step = 1 + prandom_u32_state(&rnd) % 40000;
-
-			step = min(step, iter.bi_size);
-			offset += step;
-			blk_dmabuf_map_advance(map, &iter, step);
-			if (offset == size)
-				break;
-			KUNIT_EXPECT_EQ(test, iter.bi_idx,
-					blk_dmabuf_map_find(map, offset));
-			KUNIT_EXPECT_EQ(test, iter.bi_offset, offset -
-					map->ranges[iter.bi_idx].start);
-		}
-		KUNIT_EXPECT_EQ(test, 0, iter.bi_size);
-		KUNIT_EXPECT_EQ(test, map->nr_ranges, iter.bi_idx);
-		KUNIT_EXPECT_EQ(test, 0, iter.bi_offset);
-		blk_dmabuf_map_free(map);
-	}
+	bio_dmabuf_set_offset(&iter, SZ_4G - 512);
+	KUNIT_EXPECT_EQ(test, SZ_4G - 512, bio_dmabuf_offset(&iter));
+	bio_dmabuf_advance_iter(&iter, 512);
+	KUNIT_EXPECT_EQ(test, SZ_4G, bio_dmabuf_offset(&iter));
+	bio_dmabuf_advance_iter(&iter, SZ_1G - 512);
+	KUNIT_EXPECT_EQ(test, SZ_4G + SZ_1G - 512, bio_dmabuf_offset(&iter));
+	KUNIT_EXPECT_EQ(test, 0, iter.bi_size);
 }
 
 struct fits_case {
@@ -197,15 +175,16 @@ static void test_fits(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(fits_cases); i++) {
 		const struct fits_case *c = &fits_cases[i];
-		struct blk_dmabuf_map *map = test_map(test, 2);
+		struct blk_dmabuf_mapping *map = test_map(test, 2);
 
-		blk_dmabuf_map_add(map, c->first, c->first_len, true);
-		blk_dmabuf_map_add(map, c->second, 0x200, true);
+		blk_dmabuf_mapping_add(map, c->first, c->first_len, true);
+		blk_dmabuf_mapping_add(map, c->second, 0x200, true);
+		blk_dmabuf_mapping_seal(map);
 		KUNIT_EXPECT_EQ_MSG(test, c->prp,
-				    blk_dmabuf_map_fits(map, &prp), "%s", c->name);
+				    blk_dmabuf_mapping_fits(map, &prp), "%s", c->name);
 		KUNIT_EXPECT_EQ_MSG(test, c->sgl,
-				    blk_dmabuf_map_fits(map, &sgl), "%s", c->name);
-		blk_dmabuf_map_free(map);
+				    blk_dmabuf_mapping_fits(map, &sgl), "%s", c->name);
+		blk_dmabuf_mapping_free(map);
 	}
 }
 
@@ -214,7 +193,7 @@ static struct kunit_case index_cases[] = {
 	KUNIT_CASE(test_add_refuses_too_many),
 	KUNIT_CASE(test_add_keeps_ranges_countable),
 	KUNIT_CASE(test_find_equals_linear_walk),
-	KUNIT_CASE(test_advance_equals_find),
+	KUNIT_CASE(test_offset_advances),
 	KUNIT_CASE(test_fits),
 	{}
 };
@@ -232,16 +211,42 @@ static struct kunit_suite index_suite = {
 #define TEST_PAGES	4
 #define TEST_BYTES	(TEST_PAGES * PAGE_SIZE)
 
+/**
+ * struct test_disk - a disk whose driver takes dma-buf requests
+ * @set: its tag set
+ * @disk: the disk
+ * @dev: its DMA device
+ * @state: for mapping
+ * @hold: keep the next request, mapped, until test_let_go()
+ * @held: that request
+ * @started: completed when it is there
+ * @requests: how many came
+ * @ranges: how many ranges were mapped
+ */
+struct test_disk {
+	struct blk_mq_tag_set	set;
+	struct gendisk		*disk;
+	struct device		*dev;
+	struct dma_iova_state	state;
+	bool			hold;
+	struct request		*held;
+	struct completion	started;
+	int			requests;
+	int			ranges;
+};
+
 struct test_ctx {
-	struct kunit	*test;
-	struct gendisk	*disk;
-	struct device	*dev;
-	struct dma_buf	*dmabuf;
-	int		attached;
-	int		mapped;
-	int		released;
-	int		map_error;
-	dma_addr_t	stride;
+	struct kunit		*test;
+	struct test_disk	own;
+	struct device		*dev;
+	struct dma_buf		*dmabuf;
+	int			attached;
+	int			mapped;
+	int			released;
+	int			map_error;
+	dma_addr_t		stride;
+	u64			bytes;
+	struct sg_table		*(*make_sgt)(struct test_ctx *ctx);
 };
 
 static int exp_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
@@ -270,6 +275,8 @@ static struct sg_table *exp_map(struct dma_buf_attachment *attach,
 
 	if (ctx->map_error)
 		return ERR_PTR(ctx->map_error);
+	if (ctx->make_sgt)
+		return ctx->make_sgt(ctx);
 	sgt = kzalloc_obj(*sgt);
 	if (!sgt)
 		return ERR_PTR(-ENOMEM);
@@ -310,40 +317,94 @@ static const struct dma_buf_ops exp_ops = {
 	.release	= exp_release,
 };
 
-static void disk_submit_bio(struct bio *bio)
-{
-	bio_io_error(bio);
-}
-
-static const struct block_device_operations disk_ops = {
-	.owner		= THIS_MODULE,
-	.submit_bio	= disk_submit_bio,
-};
-
 static struct dma_buf *test_export(struct test_ctx *ctx, int flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(exp);
 
 	exp.ops = &exp_ops;
-	exp.size = TEST_BYTES;
+	exp.size = ctx->bytes ?: TEST_BYTES;
 	exp.flags = flags;
 	exp.priv = ctx;
 	return dma_buf_export(&exp);
 }
 
-static struct gendisk *test_disk(struct kunit *test, const char *name)
+/* All of the data is mapped, and unmapped when the request ends. */
+static blk_status_t test_queue_rq(struct blk_mq_hw_ctx *hctx,
+				  const struct blk_mq_queue_data *bd)
+{
+	struct test_disk *td = hctx->queue->tag_set->driver_data;
+	struct request *rq = bd->rq;
+	struct blk_dma_iter iter;
+
+	td->requests++;
+	if (!blk_rq_dma_map_iter_start(rq, td->dev, &td->state, &iter))
+		return iter.status;
+	do {
+		td->ranges++;
+	} while (blk_rq_dma_map_iter_next(rq, td->dev, &iter));
+	blk_mq_start_request(rq);
+	if (td->hold) {
+		td->hold = false;
+		td->held = rq;
+		complete(&td->started);
+		return BLK_STS_OK;
+	}
+	blk_rq_dma_unmap(rq, td->dev, &td->state, 0, PCI_P2PDMA_MAP_NONE);
+	blk_mq_end_request(rq, BLK_STS_OK);
+	return BLK_STS_OK;
+}
+
+static void test_let_go(struct test_disk *td)
+{
+	blk_rq_dma_unmap(td->held, td->dev, &td->state, 0, PCI_P2PDMA_MAP_NONE);
+	blk_mq_end_request(td->held, BLK_STS_OK);
+}
+
+static const struct blk_mq_ops test_mq_ops = {
+	.queue_rq	= test_queue_rq,
+};
+
+static const struct block_device_operations test_disk_ops = {
+	.owner		= THIS_MODULE,
+};
+
+static void test_disk_up(struct kunit *test, struct test_disk *td,
+			 const char *name, struct device *dev,
+			 unsigned int max_dmabuf_sectors)
 {
 	struct queue_limits lim = {
-		.dma_alignment = 3, .virt_boundary_mask = PAGE_SIZE - 1,
+		.dma_alignment		= 3,
+		.virt_boundary_mask	= PAGE_SIZE - 1,
+		.max_dmabuf_sectors	= max_dmabuf_sectors,
 	};
-	struct gendisk *disk = blk_alloc_disk(&lim, NUMA_NO_NODE);
 
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, disk);
-	disk->fops = &disk_ops;
-	disk->flags |= GENHD_FL_NO_PART;
-	strscpy(disk->disk_name, name);
-	KUNIT_ASSERT_EQ(test, 0, add_disk(disk));
-	return disk;
+	init_completion(&td->started);
+	td->dev = dev;
+	td->set = (struct blk_mq_tag_set) {
+		.ops		= &test_mq_ops,
+		.nr_hw_queues	= 1,
+		.queue_depth	= 2,
+		.numa_node	= NUMA_NO_NODE,
+		.flags		= BLK_MQ_F_BLOCKING,
+		.driver_data	= td,
+		.dma_dev	= dev,
+	};
+	KUNIT_ASSERT_EQ(test, 0, blk_mq_alloc_tag_set(&td->set));
+	td->disk = blk_mq_alloc_disk(&td->set, &lim, NULL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, td->disk);
+	td->disk->fops = &test_disk_ops;
+	td->disk->flags |= GENHD_FL_NO_PART;
+	strscpy(td->disk->disk_name, name);
+	set_capacity(td->disk, 1024);
+	KUNIT_ASSERT_EQ(test, 0, add_disk(td->disk));
+}
+
+static void test_disk_down(struct test_disk *td)
+{
+	if (disk_live(td->disk))
+		del_gendisk(td->disk);
+	put_disk(td->disk);
+	blk_mq_free_tag_set(&td->set);
 }
 
 static int life_init(struct kunit *test)
@@ -356,7 +417,7 @@ static int life_init(struct kunit *test)
 	ctx->stride = 2 * PAGE_SIZE;
 	ctx->dev = kunit_device_register(test, "blk-dmabuf-test");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->dev);
-	ctx->disk = test_disk(test, "blk-dmabuf-test");
+	test_disk_up(test, &ctx->own, "blk-dmabuf-test", ctx->dev, 64);
 	ctx->dmabuf = test_export(ctx, O_RDWR);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->dmabuf);
 	return 0;
@@ -367,26 +428,70 @@ static void life_exit(struct kunit *test)
 {
 	struct test_ctx *ctx = test->priv;
 
-	if (disk_live(ctx->disk))
-		del_gendisk(ctx->disk);
+	test_disk_down(&ctx->own);
 	KUNIT_EXPECT_EQ(test, 0, ctx->mapped);
 	KUNIT_EXPECT_EQ(test, 0, ctx->attached);
 	dma_buf_put(ctx->dmabuf);
 	/* fput() from a kernel thread is deferred. */
 	flush_delayed_fput();
 	KUNIT_EXPECT_EQ(test, 1, ctx->released);
-	put_disk(ctx->disk);
 }
 
-static struct blk_dmabuf *test_attach(struct test_ctx *ctx)
+static struct blk_dmabuf *test_attach_to(struct test_ctx *ctx,
+					 struct gendisk *disk)
 {
 	struct blk_dmabuf_attach args = {};
 	struct blk_dmabuf *reg;
 
-	reg = blk_dmabuf_attach(ctx->disk, ctx->dev, ctx->dmabuf, &args);
+	reg = blk_dmabuf_attach(disk, ctx->dmabuf, &args);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(ctx->test, reg);
 	KUNIT_EXPECT_EQ(ctx->test, BLK_DMABUF_OK, args.reason);
 	return reg;
+}
+
+static struct blk_dmabuf *test_attach(struct test_ctx *ctx)
+{
+	return test_attach_to(ctx, ctx->own.disk);
+}
+
+/* An I/O on @reg, sent to @td with a bio of its own. */
+struct test_io {
+	struct blk_dmabuf_slots	slots;
+	struct blk_dmabuf_io	io;
+	struct bio		bio;
+	struct completion	done;
+};
+
+static void test_io_end(struct bio *bio)
+{
+	struct test_io *tio = bio->bi_private;
+
+	complete(&tio->done);
+}
+
+static void test_io_build(struct test_io *tio, struct blk_dmabuf *reg,
+			  struct gendisk *disk)
+{
+	struct iov_iter iter;
+
+	tio->slots = (struct blk_dmabuf_slots) { .disk = disk };
+	tio->io = (struct blk_dmabuf_io) { .slots = &tio->slots, .reg = reg };
+	init_completion(&tio->done);
+	bio_init(&tio->bio, disk->part0, NULL, 0, REQ_OP_READ);
+	tio->bio.bi_private = tio;
+	tio->bio.bi_end_io = test_io_end;
+	iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, 0, TEST_BYTES);
+	bio_dmabuf_set(&tio->bio, &iter);
+}
+
+/* Send one and wait for it. */
+static int test_io_run(struct test_io *tio, struct blk_dmabuf *reg,
+		       struct gendisk *disk)
+{
+	test_io_build(tio, reg, disk);
+	submit_bio(&tio->bio);
+	wait_for_completion(&tio->done);
+	return blk_status_to_errno(tio->bio.bi_status);
 }
 
 static void expect_info(struct kunit *test, struct blk_dmabuf *reg,
@@ -438,7 +543,6 @@ static void test_exporter_invalidates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(reg));
 	test_invalidate(test->priv);
 	expect_info(test, reg, BLK_DMABUF_UNMAPPED, 1, 1);
-	KUNIT_EXPECT_NULL(test, blk_dmabuf_get_map(reg));
 	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(reg));
 	expect_info(test, reg, BLK_DMABUF_LIVE, 2, 1);
 	blk_dmabuf_release(reg);
@@ -459,28 +563,130 @@ static void invalidate_fn(struct work_struct *work)
 	complete(&w->done);
 }
 
+/* It waits for what the driver has mapped, and for nothing else. */
 static void test_invalidate_waits_for_io(struct kunit *test)
 {
-	struct blk_dmabuf *reg = test_attach(test->priv);
 	struct invalidate_work w = { .ctx = test->priv };
-	struct blk_dmabuf_map *map;
+	struct test_disk *own = &w.ctx->own;
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct blk_dmabuf *reg = test_attach(test->priv);
 
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	blk_dmabuf_get_user();
 	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
-	map = blk_dmabuf_get_map(reg);
-	KUNIT_ASSERT_NOT_NULL(test, map);
+	own->hold = true;
+	test_io_build(tio, reg, own->disk);
+	submit_bio(&tio->bio);
+	wait_for_completion(&own->started);
+	/* the pages do not touch, so each is a range */
+	KUNIT_EXPECT_EQ(test, TEST_PAGES, own->ranges);
 
 	init_completion(&w.done);
 	INIT_WORK_ONSTACK(&w.work, invalidate_fn);
 	queue_work(system_dfl_wq, &w.work);
-	/* it gets nowhere, and nobody gets the map, while one has it */
 	KUNIT_EXPECT_EQ(test, 0, wait_for_completion_timeout(&w.done, HZ / 5));
 	KUNIT_EXPECT_EQ(test, 1, w.ctx->mapped);
-	KUNIT_EXPECT_NULL(test, blk_dmabuf_get_map(reg));
-	percpu_ref_put(&map->ref);
+	test_let_go(own);
 	wait_for_completion(&w.done);
+	wait_for_completion(&tio->done);
 	destroy_work_on_stack(&w.work);
+	KUNIT_EXPECT_EQ(test, BLK_STS_OK, tio->bio.bi_status);
 	expect_info(test, reg, BLK_DMABUF_UNMAPPED, 1, 1);
+	blk_dmabuf_put_user();
 	blk_dmabuf_release(reg);
+}
+
+/* A queue that does not dispatch, as in a reset: nothing is held. */
+static void test_invalidate_passes_by_what_waits(struct kunit *test)
+{
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg = test_attach(ctx);
+
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	blk_dmabuf_get_user();
+	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+	blk_mq_quiesce_tagset(&ctx->own.set);
+	test_io_build(tio, reg, ctx->own.disk);
+	submit_bio(&tio->bio);
+	test_invalidate(ctx);
+	expect_info(test, reg, BLK_DMABUF_UNMAPPED, 1, 1);
+	KUNIT_EXPECT_EQ(test, 0, ctx->own.requests);
+	blk_mq_unquiesce_tagset(&ctx->own.set);
+	wait_for_completion(&tio->done);
+	/* it found that there is no mapping any more, and says where */
+	KUNIT_EXPECT_EQ(test, BLK_STS_AGAIN, tio->bio.bi_status);
+	KUNIT_EXPECT_PTR_EQ(test, ctx->dev, tio->io.missed);
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_missed(&tio->io));
+	KUNIT_EXPECT_NULL(test, tio->io.missed);
+	KUNIT_EXPECT_EQ(test, 0, test_io_run(tio, reg, ctx->own.disk));
+	expect_info(test, reg, BLK_DMABUF_LIVE, 2, 1);
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(reg);
+}
+
+/* Split for one mapping and dispatched on another, better or worse. */
+static void test_request_meets_another_mapping(struct kunit *test)
+{
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg = test_attach(ctx);
+	int round;
+
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	blk_dmabuf_get_user();
+	for (round = 0; round < 2; round++) {
+		/* pages apart, then together; and the other way round */
+		ctx->stride = round ? PAGE_SIZE : 2 * PAGE_SIZE;
+		test_invalidate(ctx);
+		KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+		blk_mq_quiesce_tagset(&ctx->own.set);
+		test_io_build(tio, reg, ctx->own.disk);
+		submit_bio(&tio->bio);
+		ctx->stride = round ? 2 * PAGE_SIZE : PAGE_SIZE;
+		test_invalidate(ctx);
+		KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+		blk_mq_unquiesce_tagset(&ctx->own.set);
+		wait_for_completion(&tio->done);
+		KUNIT_EXPECT_EQ(test, round ? BLK_STS_AGAIN : BLK_STS_OK,
+				tio->bio.bi_status);
+		KUNIT_EXPECT_EQ(test, !!round, !!tio->io.missed);
+	}
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(reg);
+}
+
+/* The same for what was queued when its registration ended. */
+static void test_queued_request_of_a_dead_registration(struct kunit *test)
+{
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg, *other;
+	struct test_disk *second;
+
+	second = kunit_kzalloc(test, sizeof(*second), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	KUNIT_ASSERT_NOT_NULL(test, second);
+	test_disk_up(test, second, "blk-dmabuf-second", ctx->dev, 64);
+	reg = test_attach(ctx);
+	other = test_attach_to(ctx, second->disk);
+	blk_dmabuf_get_user();
+	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+	blk_mq_quiesce_tagset(&ctx->own.set);
+	test_io_build(tio, reg, ctx->own.disk);
+	percpu_ref_get(&reg->ref);
+	submit_bio(&tio->bio);
+	blk_dmabuf_release(reg);
+	/* the buffer is mapped again, for the other registration */
+	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(other));
+	blk_mq_unquiesce_tagset(&ctx->own.set);
+	wait_for_completion(&tio->done);
+	KUNIT_EXPECT_NE(test, BLK_STS_OK, tio->bio.bi_status);
+	KUNIT_EXPECT_EQ(test, 0, ctx->own.ranges);
+	blk_dmabuf_put(reg);
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(other);
+	test_disk_down(second);
 }
 
 static void test_failed_map_leaves_nothing(struct kunit *test)
@@ -493,17 +699,85 @@ static void test_failed_map_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, BLK_DMABUF_MAP_FAILED, reg->reason);
 	expect_info(test, reg, BLK_DMABUF_UNMAPPED, 0, 0);
 
+	/* mapped, since it may suit others, but not this disk */
 	ctx->map_error = 0;
 	ctx->stride = PAGE_SIZE + 512;
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, blk_dmabuf_map(reg));
 	KUNIT_EXPECT_EQ(test, BLK_DMABUF_LAYOUT, reg->reason);
-	expect_info(test, reg, BLK_DMABUF_UNMAPPED, 0, 0);
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_unmap(reg));
+	KUNIT_EXPECT_EQ(test, 0, ctx->mapped);
 
 	ctx->stride = PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(reg));
 	KUNIT_EXPECT_EQ(test, BLK_DMABUF_OK, reg->reason);
-	expect_info(test, reg, BLK_DMABUF_LIVE, 1, 0);
+	expect_info(test, reg, BLK_DMABUF_LIVE, 2, 0);
 	blk_dmabuf_release(reg);
+}
+
+/* Disks of one DMA device share an attachment and a mapping. */
+static void test_disks_of_a_device_share(struct kunit *test)
+{
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf_info info;
+	struct blk_dmabuf *a, *b;
+	struct test_disk *second;
+
+	second = kunit_kzalloc(test, sizeof(*second), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, second);
+	test_disk_up(test, second, "blk-dmabuf-second", ctx->dev, 64);
+	a = test_attach(ctx);
+	b = test_attach_to(ctx, second->disk);
+	KUNIT_EXPECT_EQ(test, 1, ctx->attached);
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(a));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(b));
+	KUNIT_EXPECT_EQ(test, 1, ctx->mapped);
+	blk_dmabuf_get_info(b, &info);
+	KUNIT_EXPECT_EQ(test, 2, info.sharers);
+	KUNIT_EXPECT_EQ(test, 1, info.devices);
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_LIVE, info.state);
+	/* the end of one leaves the other its attachment */
+	blk_dmabuf_release(a);
+	KUNIT_EXPECT_EQ(test, 1, ctx->attached);
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(b));
+	/* one disk goes, the device stays */
+	del_gendisk(ctx->own.disk);
+	KUNIT_EXPECT_EQ(test, 1, ctx->attached);
+	KUNIT_EXPECT_EQ(test, 1, ctx->mapped);
+	blk_dmabuf_release(b);
+	KUNIT_EXPECT_EQ(test, 0, ctx->attached);
+	test_disk_down(second);
+}
+
+/* An exporter that moves takes the mappings of all devices at once. */
+static void test_devices_are_invalidated_together(struct kunit *test)
+{
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *a, *b;
+	struct test_disk *second;
+	struct device *dev;
+
+	dev = kunit_device_register(test, "blk-dmabuf-dev2");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
+	second = kunit_kzalloc(test, sizeof(*second), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, second);
+	test_disk_up(test, second, "blk-dmabuf-second", dev, 64);
+	a = test_attach(ctx);
+	b = test_attach_to(ctx, second->disk);
+	KUNIT_EXPECT_EQ(test, 2, ctx->attached);
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(a));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(b));
+	KUNIT_EXPECT_EQ(test, 2, ctx->mapped);
+	test_invalidate(ctx);
+	KUNIT_EXPECT_EQ(test, 0, ctx->mapped);
+	KUNIT_EXPECT_EQ(test, 1, a->buf->invalidations);
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(a));
+	KUNIT_EXPECT_EQ(test, 1, ctx->mapped);
+	/* the attachment of a device ends with its last disk */
+	test_disk_down(second);
+	KUNIT_EXPECT_EQ(test, 1, ctx->attached);
+	KUNIT_EXPECT_EQ(test, 1, ctx->mapped);
+	blk_dmabuf_release(b);
+	blk_dmabuf_release(a);
 }
 
 static void test_second_registration_is_refused(struct kunit *test)
@@ -513,7 +787,7 @@ static void test_second_registration_is_refused(struct kunit *test)
 	struct test_ctx *ctx = test->priv;
 	struct blk_dmabuf *other;
 
-	other = blk_dmabuf_attach(ctx->disk, ctx->dev, ctx->dmabuf, &args);
+	other = blk_dmabuf_attach(ctx->own.disk, ctx->dmabuf, &args);
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EEXIST), other);
 	KUNIT_EXPECT_EQ(test, BLK_DMABUF_DUPLICATE, args.reason);
 	KUNIT_EXPECT_EQ(test, reg->id, args.id);
@@ -530,27 +804,14 @@ static void test_disk_goes_away(struct kunit *test)
 	struct test_ctx *ctx = test->priv;
 
 	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(reg));
-	del_gendisk(ctx->disk);
+	del_gendisk(ctx->own.disk);
 	expect_info(test, reg, BLK_DMABUF_DEAD, 1, 0);
 	KUNIT_EXPECT_EQ(test, -ENODEV, blk_dmabuf_map(reg));
 	KUNIT_EXPECT_EQ(test, -ENODEV, blk_dmabuf_unmap(reg));
-	KUNIT_EXPECT_NULL(test, blk_dmabuf_get_map(reg));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENODEV),
-			    blk_dmabuf_attach(ctx->disk, ctx->dev, ctx->dmabuf,
+			    blk_dmabuf_attach(ctx->own.disk, ctx->dmabuf,
 					      &args));
 	KUNIT_EXPECT_EQ(test, BLK_DMABUF_NO_DEVICE, args.reason);
-	blk_dmabuf_release(reg);
-}
-
-static void test_other_disk_goes_away(struct kunit *test)
-{
-	struct gendisk *other = test_disk(test, "blk-dmabuf-other");
-	struct blk_dmabuf *reg = test_attach(test->priv);
-
-	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(reg));
-	del_gendisk(other);
-	put_disk(other);
-	expect_info(test, reg, BLK_DMABUF_LIVE, 1, 0);
 	blk_dmabuf_release(reg);
 }
 
@@ -559,11 +820,11 @@ static void test_slot_outlives_owner(struct kunit *test)
 	struct blk_dmabuf *reg = test_attach(test->priv), *slot;
 	struct test_ctx *ctx = test->priv;
 
-	slot = blk_dmabuf_find(ctx->disk, ctx->dmabuf);
+	slot = blk_dmabuf_find(ctx->own.disk, ctx->dmabuf);
 	KUNIT_ASSERT_PTR_EQ(test, reg, slot);
 	blk_dmabuf_release(reg);
 	expect_info(test, slot, BLK_DMABUF_DEAD, 0, 0);
-	KUNIT_EXPECT_NULL(test, blk_dmabuf_find(ctx->disk, ctx->dmabuf));
+	KUNIT_EXPECT_NULL(test, blk_dmabuf_find(ctx->own.disk, ctx->dmabuf));
 	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-ENOENT),
 			    blk_dmabuf_get_dmabuf(slot->id));
 	blk_dmabuf_put(slot);
@@ -580,7 +841,7 @@ static void test_read_only_buffer(struct kunit *test)
 	ctx->dmabuf = test_export(ctx, O_RDONLY);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->dmabuf);
 	reg = test_attach(ctx);
-	KUNIT_EXPECT_EQ(test, DMA_TO_DEVICE, reg->dir);
+	KUNIT_EXPECT_EQ(test, DMA_TO_DEVICE, reg->buf->dir);
 	blk_dmabuf_release(reg);
 }
 
@@ -588,10 +849,14 @@ static struct kunit_case life_cases[] = {
 	KUNIT_CASE(test_maps_once_and_again),
 	KUNIT_CASE(test_exporter_invalidates),
 	KUNIT_CASE(test_invalidate_waits_for_io),
+	KUNIT_CASE(test_invalidate_passes_by_what_waits),
+	KUNIT_CASE(test_request_meets_another_mapping),
+	KUNIT_CASE(test_queued_request_of_a_dead_registration),
 	KUNIT_CASE(test_failed_map_leaves_nothing),
 	KUNIT_CASE(test_second_registration_is_refused),
 	KUNIT_CASE(test_disk_goes_away),
-	KUNIT_CASE(test_other_disk_goes_away),
+	KUNIT_CASE(test_disks_of_a_device_share),
+	KUNIT_CASE(test_devices_are_invalidated_together),
 	KUNIT_CASE(test_slot_outlives_owner),
 	KUNIT_CASE(test_read_only_buffer),
 	{}
@@ -623,8 +888,7 @@ struct split_case {
 /* On three ranges: a page, half a page from a boundary on, a page. */
 static const struct split_case split_cases[] = {
 	{ "fits", 0, 8192, SZ_1M, 128, 0, 0, 0, 3 },
-	{ "gap ends it", 0, 8192, SZ_1M, 128, 4095, 0, 12, 2 },
-	{ "behind the gap", 6144, 2048, SZ_1M, 128, 4095, 0, 0, 1 },
+	{ "a gap does not suit", 0, 8192, SZ_1M, 128, 4095, 0, -EOPNOTSUPP, 0 },
 	{ "too many segments", 0, 8192, SZ_1M, 1, 0, 0, 8, 1 },
 	{ "too large", 0, 8192, 5120, 128, 0, 0, 10, 2 },
 	{ "largest", 0, 8192, 8192, 128, 0, 0, 0, 3 },
@@ -634,38 +898,70 @@ static const struct split_case split_cases[] = {
 	{ "address unaligned", 2, 4096, SZ_1M, 128, 0, 0, -EINVAL },
 };
 
-static void test_split(struct kunit *test)
+/* The exporter's pages, as these cases want them. */
+static struct sg_table *split_sgt(struct test_ctx *ctx)
 {
-	struct blk_dmabuf_io io = { .map = test_map(test, 3) };
-	struct iov_iter iter;
-	struct bio bio;
+	static const struct { dma_addr_t addr; u32 len; } ranges[] = {
+		{ 0x1000, 0x1000 }, { 0x5000, 0x800 }, { 0x9000, 0x1000 },
+	};
+	struct scatterlist *sg;
+	struct sg_table *sgt;
 	int i;
 
-	blk_dmabuf_map_add(io.map, 0x1000, 0x1000, true);
-	blk_dmabuf_map_add(io.map, 0x5000, 0x800, true);
-	blk_dmabuf_map_add(io.map, 0x9000, 0x1000, true);
+	sgt = kzalloc_obj(*sgt);
+	if (!sgt || sg_alloc_table(sgt, ARRAY_SIZE(ranges), GFP_KERNEL)) {
+		kfree(sgt);
+		return ERR_PTR(-ENOMEM);
+	}
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		sg_dma_address(sg) = ranges[i].addr;
+		sg_dma_len(sg) = ranges[i].len;
+	}
+	ctx->mapped++;
+	return sgt;
+}
+
+static void test_split(struct kunit *test)
+{
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	/* a new buffer, since the size of one does not change */
+	dma_buf_put(ctx->dmabuf);
+	flush_delayed_fput();
+	ctx->released = 0;
+	ctx->make_sgt = split_sgt;
+	ctx->bytes = 0x2800;
+	ctx->dmabuf = test_export(ctx, O_RDWR);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->dmabuf);
+	reg = test_attach(ctx);
+	blk_dmabuf_get_user();
+	blk_dmabuf_map(reg);
+	KUNIT_ASSERT_EQ(test, 1, ctx->mapped);
 	for (i = 0; i < ARRAY_SIZE(split_cases); i++) {
 		const struct split_case *c = &split_cases[i];
-		const struct queue_limits lim = {
-			.dma_alignment		= 3,
-			.logical_block_size	= 512,
-			.max_segments		= c->max_segments,
-			.max_segment_size	= UINT_MAX,
-			.seg_boundary_mask	= ULONG_MAX,
-			.virt_boundary_mask	= c->virt_boundary,
-		};
+		struct queue_limits lim = ctx->own.disk->queue->limits;
 		unsigned int segs = 0;
+		struct iov_iter iter;
 
-		bio_init(&bio, NULL, NULL, 0, REQ_OP_READ | c->opf);
-		iov_iter_dmabuf(&iter, ITER_DEST, &io, c->offset, c->len);
-		bio_dmabuf_set(&bio, &iter);
+		lim.max_segments = c->max_segments;
+		lim.virt_boundary_mask = c->virt_boundary;
+		test_io_build(tio, reg, ctx->own.disk);
+		tio->bio.bi_opf = REQ_OP_READ | c->opf;
+		iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, c->offset, c->len);
+		bio_dmabuf_set(&tio->bio, &iter);
 		KUNIT_EXPECT_EQ_MSG(test, c->result,
-				    bio_dmabuf_split_at(&bio, &lim, &segs,
+				    bio_dmabuf_split_at(&tio->bio, &lim, &segs,
 							c->max_bytes), "%s",
 				    c->name);
-		KUNIT_EXPECT_EQ_MSG(test, c->segs, segs, "%s", c->name);
+		if (c->result >= 0)
+			KUNIT_EXPECT_EQ_MSG(test, c->segs, segs, "%s", c->name);
 	}
-	blk_dmabuf_map_free(io.map);
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(reg);
 }
 
 static void test_stacking_takes_the_least(struct kunit *test)
@@ -689,139 +985,60 @@ static void test_stacking_takes_the_least(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, top.max_dmabuf_sectors);
 }
 
-/* A disk whose driver takes premapped requests and does nothing with them. */
-struct test_mq {
-	struct blk_mq_tag_set	set;
-	struct gendisk		*disk;
-	int			requests;
-};
-
-static blk_status_t mq_queue_rq(struct blk_mq_hw_ctx *hctx,
-				const struct blk_mq_queue_data *bd)
-{
-	struct test_mq *mq = hctx->queue->tag_set->driver_data;
-
-	mq->requests++;
-	blk_mq_start_request(bd->rq);
-	blk_mq_end_request(bd->rq, BLK_STS_OK);
-	return BLK_STS_OK;
-}
-
-static struct device *mq_dma_dev(struct blk_mq_tag_set *set)
-{
-	return NULL;
-}
-
-static const struct blk_mq_ops mq_ops = {
-	.queue_rq	= mq_queue_rq,
-	.dma_dev	= mq_dma_dev,
-};
-
-static const struct block_device_operations mq_disk_ops = {
-	.owner		= THIS_MODULE,
-};
-
-static void mq_up(struct kunit *test, struct test_mq *mq, const char *name,
-		  unsigned int max_dmabuf_sectors)
-{
-	struct queue_limits lim = { .max_dmabuf_sectors = max_dmabuf_sectors };
-
-	mq->set = (struct blk_mq_tag_set) {
-		.ops		= &mq_ops,
-		.nr_hw_queues	= 1,
-		.queue_depth	= 1,
-		.numa_node	= NUMA_NO_NODE,
-		.flags		= BLK_MQ_F_BLOCKING,
-		.driver_data	= mq,
-	};
-	KUNIT_ASSERT_EQ(test, 0, blk_mq_alloc_tag_set(&mq->set));
-	mq->disk = blk_mq_alloc_disk(&mq->set, &lim, NULL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mq->disk);
-	mq->disk->fops = &mq_disk_ops;
-	mq->disk->flags |= GENHD_FL_NO_PART;
-	strscpy(mq->disk->disk_name, name);
-	set_capacity(mq->disk, 1024);
-	KUNIT_ASSERT_EQ(test, 0, add_disk(mq->disk));
-}
-
-static void mq_down(struct test_mq *mq)
-{
-	del_gendisk(mq->disk);
-	put_disk(mq->disk);
-	blk_mq_free_tag_set(&mq->set);
-}
-
-/* An I/O on a mapping of @reg, sent to @disk. */
-static int submit_to(struct blk_dmabuf *reg, struct gendisk *disk)
-{
-	struct blk_dmabuf_chan chan = { .disk = reg->disk };
-	struct blk_dmabuf_io io = { .chan = &chan };
-	struct iov_iter iter;
-	struct bio bio;
-	int error;
-
-	io.map = blk_dmabuf_get_map(reg);
-	bio_init(&bio, disk->part0, NULL, 0, REQ_OP_READ);
-	iov_iter_dmabuf(&iter, ITER_DEST, &io, 0, PAGE_SIZE);
-	bio_dmabuf_set(&bio, &iter);
-	static_branch_inc(&blk_dmabuf_used);
-	error = submit_bio_wait(&bio);
-	static_branch_dec(&blk_dmabuf_used);
-	percpu_ref_put(&io.map->ref);
-	return error;
-}
-
 static u64 refused(enum blk_dmabuf_reason reason)
 {
 	return atomic64_read(&blk_dmabuf_refused[reason]);
 }
 
-enum { OWN, OTHER, CANNOT, NR_MQ };
-
-static void test_only_its_own_disk_gets_a_bio(struct kunit *test)
+/* Whatever has a DMA device gets it mapped; what has not refuses. */
+static void test_which_disks_take_a_bio(struct kunit *test)
 {
-	struct blk_dmabuf_attach args = {};
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct test_disk *other, *cannot;
 	struct test_ctx *ctx = test->priv;
 	struct blk_dmabuf *reg;
-	struct test_mq *mq;
+	struct device *dev;
 	u64 before;
-	int i;
 
-	mq = kunit_kcalloc(test, NR_MQ, sizeof(*mq), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, mq);
-	mq_up(test, &mq[OWN], "dmabuf-own", 64);
-	mq_up(test, &mq[OTHER], "dmabuf-other", 64);
-	mq_up(test, &mq[CANNOT], "dmabuf-cannot", 0);
-	reg = blk_dmabuf_attach(mq[OWN].disk, ctx->dev, ctx->dmabuf, &args);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, reg);
+	other = kunit_kzalloc(test, sizeof(*other), GFP_KERNEL);
+	cannot = kunit_kzalloc(test, sizeof(*cannot), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	KUNIT_ASSERT_NOT_NULL(test, cannot);
+	dev = kunit_device_register(test, "blk-dmabuf-dev2");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dev);
+	test_disk_up(test, other, "blk-dmabuf-other", dev, 64);
+	test_disk_up(test, cannot, "blk-dmabuf-cannot", dev, 0);
+	blk_dmabuf_get_user();
+	reg = test_attach(ctx);
 	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+	KUNIT_EXPECT_EQ(test, 0, test_io_run(tio, reg, ctx->own.disk));
+	KUNIT_EXPECT_EQ(test, 1, ctx->own.requests);
 
-	KUNIT_EXPECT_EQ(test, 0, submit_to(reg, mq[OWN].disk));
-	KUNIT_EXPECT_EQ(test, 1, mq[OWN].requests);
-
-	before = refused(BLK_DMABUF_WRONG_DEVICE);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, submit_to(reg, mq[OTHER].disk));
-	KUNIT_EXPECT_EQ(test, before + 1, refused(BLK_DMABUF_WRONG_DEVICE));
-	KUNIT_EXPECT_EQ(test, 0, mq[OTHER].requests);
+	/* as below a stack: it says which device is to be mapped for */
+	KUNIT_EXPECT_EQ(test, -EAGAIN, test_io_run(tio, reg, other->disk));
+	KUNIT_EXPECT_PTR_EQ(test, dev, tio->io.missed);
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map_missed(&tio->io));
+	KUNIT_EXPECT_EQ(test, 2, ctx->attached);
+	KUNIT_EXPECT_EQ(test, 0, test_io_run(tio, reg, other->disk));
+	KUNIT_EXPECT_EQ(test, 1, other->requests);
 
 	before = refused(BLK_DMABUF_NO_DRIVER);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, submit_to(reg, mq[CANNOT].disk));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, test_io_run(tio, reg, cannot->disk));
 	KUNIT_EXPECT_EQ(test, before + 1, refused(BLK_DMABUF_NO_DRIVER));
-	KUNIT_EXPECT_EQ(test, 0, mq[CANNOT].requests);
+	KUNIT_EXPECT_EQ(test, 0, cannot->requests);
 
-	/* This one has no queue to ask: its driver gets bios. */
-	set_capacity(ctx->disk, 1024);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, submit_to(reg, ctx->disk));
-
+	blk_dmabuf_put_user();
+	test_disk_down(other);
+	test_disk_down(cannot);
+	KUNIT_EXPECT_EQ(test, 1, ctx->attached);
 	blk_dmabuf_release(reg);
-	for (i = 0; i < NR_MQ; i++)
-		mq_down(&mq[i]);
 }
 
 static struct kunit_case bio_cases[] = {
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_stacking_takes_the_least),
-	KUNIT_CASE(test_only_its_own_disk_gets_a_bio),
+	KUNIT_CASE(test_which_disks_take_a_bio),
 	{}
 };
 

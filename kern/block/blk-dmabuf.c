@@ -1,45 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Block I/O on dma-bufs: registrations, their DMA mappings, and what the block
- * layer needs to know of a bio that carries one.
+ * Block I/O on dma-bufs: registrations, buffers, attachments, DMA mappings.
  *
- * A registration (struct blk_dmabuf) is a dma-buf attached to the device behind
- * a disk.  Mapping it makes a struct blk_dmabuf_map, published until the
- * exporter invalidates it, the owner unmaps it, or the disk goes away.  Every
- * I/O in flight holds the map it was built on.  Taking a map away is
- * synchronous: unpublish, wait for that I/O, unmap.  No fence is involved.
+ * A registration (struct blk_dmabuf) admits a dma-buf to a disk.  All
+ * registrations of a dma-buf share one struct blk_dmabuf_buffer, which is
+ * attached at most once to each device that does DMA for a disk.  Mapping an
+ * attachment makes a struct blk_dmabuf_mapping, published until the exporter
+ * invalidates it, the owner unmaps it, or the device goes away.
+ *
+ * A request holds the mapping from where its driver maps it to where its driver
+ * unmaps it, see block/blk-dmabuf-bio.c.  Taking a mapping away is synchronous:
+ * unpublish, wait for those requests, unmap.  No fence is involved, and what is
+ * waited for is hardware, whose time the request timeout bounds.
  *
  * Lock order:
  *
- *	blk_dmabuf_registry -> blk_dmabuf.lock -> dma_buf.resv
+ *	blk_dmabuf_buffer.lock -> dma_buf.resv
+ *	blk_dmabuf_buffer.lock -> blk_dmabuf_registry
  *
- * The exporter calls blk_dmabuf_invalidate() with the resv lock held, so what
- * runs there takes none of the others, and completing an I/O takes no lock.  It
- * may do so in memory reclaim, and then waits for I/O: who has a map in hand
- * and has not passed it to the device must not get there.
+ * Disks that go away take the first and the last.  Nothing below them waits for
+ * I/O, so memory is allocated in a NOIO scope.
+ *
+ * The exporter calls blk_dmabuf_invalidate() with the resv lock held, perhaps in
+ * memory reclaim.  What runs there takes neither of the others.
  */
 #include <linux/blk-integrity.h>
 #include <linux/blk-mq.h>
-#include <linux/blk-mq-dma.h>
 #include <linux/cred.h>
 #include <linux/dma-buf.h>
-#include <linux/dma-mapping.h>
+#include <linux/dma-direct.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-resv.h>
+#include <linux/fs.h>
+#include <linux/hashtable.h>
 #include <linux/iommu.h>
+#include <linux/iosys-map.h>
+#include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
-#include <linux/sched.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
+#include <linux/stat.h>
 #include <linux/user_namespace.h>
-#include <linux/xarray.h>
 
 #include "blk.h"
-#include "blk-dmabuf.h"
+#include "blk-dmabuf-internal.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/blk_dmabuf.h>
-
-DEFINE_STATIC_KEY_FALSE(blk_dmabuf_used);
-EXPORT_SYMBOL_GPL(blk_dmabuf_used);
 
 /*
  * Merging stops here so that an offset in a range, plus the length of any bio,
@@ -47,140 +54,206 @@ EXPORT_SYMBOL_GPL(blk_dmabuf_used);
  */
 #define BLK_DMABUF_MAX_RANGE	SZ_2G
 
-/* Serialises attaching against itself and against disks that go away. */
+/* A move that is under way ends within this, or the exporter is stuck. */
+#define BLK_DMABUF_MOVE_TIMEOUT	(30 * HZ)
+
+/* Chains of ten where 10,000 buffers are registered. */
+#define BLK_DMABUF_HASH_BITS	10
+
+/**
+ * struct blk_dmabuf_dev - a device that does DMA for disks
+ * @hash: entry in blk_dmabuf_devs
+ * @dev: the device
+ * @disks: disks that it does DMA for
+ * @attachments: buffers that are attached to it
+ *
+ * All under the registry mutex.
+ */
+struct blk_dmabuf_dev {
+	struct hlist_node	hash;
+	struct device		*dev;
+	unsigned int		disks;
+	struct list_head	attachments;
+};
+
+/**
+ * struct blk_dmabuf_disk - a disk that buffers are registered on
+ * @hash: entry in blk_dmabuf_disks
+ * @disk: the disk, not deleted yet
+ * @regs: registrations on it, not empty
+ *
+ * All under the registry mutex.
+ */
+struct blk_dmabuf_disk {
+	struct hlist_node	hash;
+	struct gendisk		*disk;
+	struct list_head	regs;
+};
+
 static DEFINE_MUTEX(blk_dmabuf_registry);
+static DEFINE_HASHTABLE(blk_dmabuf_buffers, BLK_DMABUF_HASH_BITS);
+static DEFINE_HASHTABLE(blk_dmabuf_disks, BLK_DMABUF_HASH_BITS);
+static DEFINE_HASHTABLE(blk_dmabuf_devs, BLK_DMABUF_HASH_BITS);
 static DEFINE_XARRAY_ALLOC1(blk_dmabuf_ids);
 static u32 blk_dmabuf_next_id;
 
+static atomic64_t blk_dmabuf_mapping_seq;
+
 atomic64_t blk_dmabuf_refused[BLK_DMABUF_NR_REASONS];
 
-#ifdef CONFIG_LOCKDEP
-struct lockdep_map blk_dmabuf_map_held =
-	STATIC_LOCKDEP_MAP_INIT("blk_dmabuf_map_held", &blk_dmabuf_map_held);
-
-/* Say once what a shrinker of some exporter would, so that it shows at once. */
-static int __init blk_dmabuf_teach_lockdep(void)
-{
-	fs_reclaim_acquire(GFP_KERNEL);
-	lock_map_acquire(&blk_dmabuf_map_held);
-	lock_map_release(&blk_dmabuf_map_held);
-	fs_reclaim_release(GFP_KERNEL);
-	return 0;
-}
-late_initcall(blk_dmabuf_teach_lockdep);
-#endif
+void (*blk_dmabuf_invalidated)(struct gendisk *disk, u32 id);
 
 /**
  * blk_dmabuf_refuse - the one way to say no
- * @disk: disk it is about, or NULL
+ * @dev: device number of the disk it is about, or 0
  * @reg: registration on it, or NULL
  * @reason: why
  * @error: what the caller gets to see
  *
  * Return: @error
  */
-int blk_dmabuf_refuse(struct gendisk *disk, struct blk_dmabuf *reg,
+int blk_dmabuf_refuse(u32 dev, struct blk_dmabuf *reg,
 		      enum blk_dmabuf_reason reason, int error)
 {
 	atomic64_inc(&blk_dmabuf_refused[reason]);
 	if (reg)
 		this_cpu_inc(reg->stats->errors);
-	trace_blk_dmabuf_refuse(disk ? disk_devt(disk) : 0, reg ? reg->id : 0,
-				reason, error);
+	trace_blk_dmabuf_refuse(dev, reg ? reg->id : 0, reason, error);
 	return error;
+}
+
+/**
+ * blk_dmabuf_refuse_io - refuse an I/O that is on its way
+ * @io: the I/O
+ * @dev: device number of the disk that it has reached
+ * @reason: why
+ * @error: what its submitter gets to see
+ *
+ * Counts once, whatever number of bios are refused.  Context: any.
+ */
+void blk_dmabuf_refuse_io(struct blk_dmabuf_io *io, u32 dev,
+			  enum blk_dmabuf_reason reason, int error)
+{
+	if (cmpxchg(&io->refused, BLK_DMABUF_OK, reason) != BLK_DMABUF_OK)
+		return;
+	/* Read when all bios have ended. */
+	io->error = error;
+	blk_dmabuf_refuse(dev, io->reg, reason, error);
 }
 
 /*
  * Range index.
  */
 
-static void blk_dmabuf_map_drained(struct percpu_ref *ref)
+static void blk_dmabuf_mapping_drained(struct percpu_ref *ref)
 {
-	struct blk_dmabuf_map *map =
-		container_of(ref, struct blk_dmabuf_map, ref);
+	struct blk_dmabuf_mapping *mapping =
+		container_of(ref, struct blk_dmabuf_mapping, ref);
 
-	complete(&map->drained);
+	complete(&mapping->drained);
 }
 
-struct blk_dmabuf_map *blk_dmabuf_map_alloc(struct blk_dmabuf *reg,
-					    unsigned int max_ranges)
+struct blk_dmabuf_mapping *blk_dmabuf_mapping_alloc(unsigned int max_ranges)
 {
-	struct blk_dmabuf_map *map;
+	struct blk_dmabuf_mapping *mapping;
 
-	map = kvzalloc(struct_size(map, ranges, (size_t)max_ranges + 1),
-		       GFP_KERNEL_ACCOUNT);
-	if (!map)
+	mapping = kvzalloc(struct_size(mapping, ranges,
+				       size_add(max_ranges, 1)),
+			   GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!mapping)
 		return NULL;
-	if (percpu_ref_init(&map->ref, blk_dmabuf_map_drained, 0, GFP_KERNEL)) {
-		kvfree(map);
+	if (percpu_ref_init(&mapping->ref, blk_dmabuf_mapping_drained, 0,
+			    GFP_KERNEL)) {
+		kvfree(mapping);
 		return NULL;
 	}
-	init_completion(&map->drained);
-	map->reg = reg;
-	map->max_ranges = max_ranges;
-	return map;
+	init_completion(&mapping->drained);
+	mapping->max_ranges = max_ranges;
+	return mapping;
 }
 
-/* For a map that was never published, or has been drained. */
-void blk_dmabuf_map_free(struct blk_dmabuf_map *map)
+/* For a mapping that was never published, or has been drained. */
+void blk_dmabuf_mapping_free(struct blk_dmabuf_mapping *mapping)
 {
-	percpu_ref_exit(&map->ref);
-	kvfree(map);
+	percpu_ref_exit(&mapping->ref);
+	kvfree(mapping);
 }
 
-static u64 blk_dmabuf_range_len(const struct blk_dmabuf_range *range)
+/* Does @len at @addr continue what ends at @end and is @have long? */
+static bool blk_dmabuf_continues(dma_addr_t end, u64 have, dma_addr_t addr,
+				 u64 len)
 {
-	return range[1].start - range[0].start;
+	return end == addr && have + len <= BLK_DMABUF_MAX_RANGE;
 }
 
 /**
- * blk_dmabuf_map_add - append DMA addresses to a map that is being built
- * @map: the map, not published yet
+ * blk_dmabuf_mapping_add - append DMA addresses to a mapping that is being built
+ * @mapping: the mapping, not published yet
  * @addr: DMA address
  * @len: bytes
  * @merge: make one range of it and the previous one where they touch
  *
- * Return: 0, or -E2BIG if the exporter lists more than it announced
+ * Return: 0, or -E2BIG if there are more ranges than were announced
  */
-int blk_dmabuf_map_add(struct blk_dmabuf_map *map, dma_addr_t addr, u64 len,
-		       bool merge)
+int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
+			   u64 len, bool merge)
 {
-	struct blk_dmabuf_range *end = &map->ranges[map->nr_ranges];
+	struct blk_dmabuf_range *end = &mapping->ranges[mapping->nr_ranges];
 
 	if (!len)
 		return 0;
-	if (merge && map->nr_ranges) {
-		u64 prev = blk_dmabuf_range_len(end - 1);
+	if (merge && mapping->nr_ranges) {
+		u64 have = blk_dmabuf_range_len(end - 1);
 
-		if (end[-1].addr + prev == addr &&
-		    prev + len <= BLK_DMABUF_MAX_RANGE) {
+		if (blk_dmabuf_continues(end[-1].addr + have, have, addr,
+					 len)) {
 			end->start += len;
 			return 0;
 		}
 	}
-	if (map->nr_ranges == map->max_ranges)
+	if (mapping->nr_ranges == mapping->max_ranges)
 		return -E2BIG;
 	end->addr = addr;
 	end[1].start = end->start + len;
-	map->nr_ranges++;
+	mapping->nr_ranges++;
 	return 0;
 }
 
 /**
- * blk_dmabuf_map_find - find the range that holds an offset
- * @map: the map
+ * blk_dmabuf_mapping_seal - the last range has been added
+ * @mapping: the mapping, not published yet
+ *
+ * Sums up what blk_dmabuf_mapping_fits() looks at.
+ */
+void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping)
+{
+	const struct blk_dmabuf_range *range = mapping->ranges;
+	const struct blk_dmabuf_range *last = range + mapping->nr_ranges - 1;
+
+	mapping->gaps = 0;
+	for (; range < last; range++)
+		mapping->gaps |= (range[0].addr + blk_dmabuf_range_len(range)) |
+				 range[1].addr;
+	mapping->bytes = mapping->ranges[mapping->nr_ranges].start;
+	mapping->seq = atomic64_inc_return(&blk_dmabuf_mapping_seq);
+}
+
+/**
+ * blk_dmabuf_mapping_find - find the range that holds an offset
+ * @mapping: the mapping
  * @offset: byte in the buffer, less than its size
  *
  * Return: index of the last range that starts at or before @offset
  */
-unsigned int blk_dmabuf_map_find(const struct blk_dmabuf_map *map, u64 offset)
+unsigned int blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
+				     u64 offset)
 {
-	unsigned int low = 0, high = map->nr_ranges - 1;
+	unsigned int low = 0, high = mapping->nr_ranges - 1;
 
 	while (low < high) {
 		unsigned int mid = high - (high - low) / 2;
 
-		if (map->ranges[mid].start <= offset)
+		if (mapping->ranges[mid].start <= offset)
 			low = mid;
 		else
 			high = mid - 1;
@@ -188,204 +261,301 @@ unsigned int blk_dmabuf_map_find(const struct blk_dmabuf_map *map, u64 offset)
 	return low;
 }
 
-void blk_dmabuf_map_advance(const struct blk_dmabuf_map *map,
-			    struct bvec_iter *iter, unsigned int bytes)
-{
-	const struct blk_dmabuf_range *range = &map->ranges[iter->bi_idx];
-	u64 offset = (u64)iter->bi_offset + bytes;
-	u64 len;
-
-	iter->bi_size -= bytes;
-	while (offset && offset >= (len = blk_dmabuf_range_len(range))) {
-		offset -= len;
-		range++;
-	}
-	iter->bi_idx = range - map->ranges;
-	iter->bi_offset = offset;
-}
-
 /**
- * blk_dmabuf_map_fits - can a device address every byte of a map?
- * @map: the map
- * @lim: limits of the device
+ * blk_dmabuf_mapping_fits - can a disk address every byte of a mapping?
+ * @mapping: the mapping
+ * @lim: limits of the disk
  *
  * A device that cannot skip gaps (NVMe with PRPs) needs each range but the last
  * to end, and each but the first to start, on its boundary.
  */
-bool blk_dmabuf_map_fits(const struct blk_dmabuf_map *map,
-			 const struct queue_limits *lim)
+bool blk_dmabuf_mapping_fits(const struct blk_dmabuf_mapping *mapping,
+			     const struct queue_limits *lim)
 {
-	const struct blk_dmabuf_range *range = map->ranges;
-	const struct blk_dmabuf_range *last = range + map->nr_ranges - 1;
-	unsigned long mask = lim->virt_boundary_mask | lim->dma_alignment;
-
-	if (range->addr & lim->dma_alignment)
-		return false;
-	for (; range < last; range++)
-		if ((range[0].addr + blk_dmabuf_range_len(range)) & mask ||
-		    range[1].addr & mask)
-			return false;
-	return true;
-}
-
-/* The segment at @iter: in one range, and no more than the device takes. */
-static unsigned int blk_dmabuf_map_segment(const struct blk_dmabuf_map *map,
-					   const struct queue_limits *lim,
-					   const struct bvec_iter *iter,
-					   dma_addr_t *addr)
-{
-	const struct blk_dmabuf_range *range = &map->ranges[iter->bi_idx];
-	u64 left = blk_dmabuf_range_len(range) - iter->bi_offset;
-
-	*addr = range->addr + iter->bi_offset;
-	return get_max_segment_size(lim, *addr, min(left, iter->bi_size));
+	return !(mapping->ranges[0].addr & lim->dma_alignment) &&
+	       !(mapping->gaps & (lim->virt_boundary_mask |
+				  lim->dma_alignment));
 }
 
 /*
  * Mapping and its end.  All under the resv lock.
  */
 
-/*
- * Whose memory is it?  Where the IOMMU has no translation for the address it is
- * a bus address, which only peers have.
- */
-static void blk_dmabuf_map_locate(struct blk_dmabuf_map *map, dma_addr_t addr)
-{
-	struct blk_dmabuf *reg = map->reg;
-	struct iommu_domain *domain = iommu_get_domain_for_dev(reg->dma_dev);
-	phys_addr_t phys = domain ? iommu_iova_to_phys(domain, addr) : addr;
+enum blk_dmabuf_where { BLK_DMABUF_RAM, BLK_DMABUF_PEER, BLK_DMABUF_UNKNOWN };
 
-	map->peer = !phys || !page_is_ram(PHYS_PFN(phys));
-	reg->node = map->peer ? NUMA_NO_NODE :
-				page_to_nid(pfn_to_page(PHYS_PFN(phys)));
+/*
+ * Classify the memory behind a DMA address.  A translated address that the IOMMU
+ * does not know is a bus address, which only a peer can have.
+ */
+static enum blk_dmabuf_where blk_dmabuf_locate(struct device *dev,
+					       dma_addr_t addr,
+					       phys_addr_t *phys)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	bool translated = domain && domain->type != IOMMU_DOMAIN_IDENTITY;
+
+	if (!translated && get_dma_ops(dev))
+		return BLK_DMABUF_UNKNOWN;
+	*phys = translated ? iommu_iova_to_phys(domain, addr) :
+			     dma_to_phys(dev, addr);
+	if (translated && !*phys)
+		return BLK_DMABUF_PEER;
+	if (*phys == (phys_addr_t)-1)
+		return BLK_DMABUF_UNKNOWN;
+	return page_is_ram(PHYS_PFN(*phys)) ? BLK_DMABUF_RAM : BLK_DMABUF_PEER;
 }
 
-static struct blk_dmabuf_map *blk_dmabuf_map_build(struct blk_dmabuf *reg,
-						   struct sg_table *sgt)
+/* Look at both ends of each entry; memory of two kinds is refused. */
+static bool blk_dmabuf_classify(struct blk_dmabuf_mapping *mapping,
+				struct device *dev, struct sg_table *sgt)
 {
-	struct blk_dmabuf_map *map;
+	enum blk_dmabuf_where first = BLK_DMABUF_UNKNOWN;
+	struct scatterlist *sg;
+	unsigned int i;
+
+	WRITE_ONCE(mapping->attach->node, NUMA_NO_NODE);
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		dma_addr_t addr = sg_dma_address(sg);
+		enum blk_dmabuf_where where;
+		phys_addr_t phys = 0, end;
+
+		cond_resched();
+		where = blk_dmabuf_locate(dev, addr, &phys);
+		if (!i) {
+			first = where;
+			if (where == BLK_DMABUF_RAM)
+				WRITE_ONCE(mapping->attach->node,
+					   pfn_to_nid(PHYS_PFN(phys)));
+		}
+		if (where == BLK_DMABUF_UNKNOWN || where != first)
+			return false;
+		if (sg_dma_len(sg) > PAGE_SIZE &&
+		    blk_dmabuf_locate(dev, addr + sg_dma_len(sg) - 1, &end) !=
+		    first)
+			return false;
+		/* Peers are neither cached nor bounced. */
+		if (where == BLK_DMABUF_RAM)
+			mapping->sync |= dma_need_sync(dev, addr);
+	}
+	mapping->peer = first == BLK_DMABUF_PEER;
+	return true;
+}
+
+/* How many ranges the entries of @sgt make when those that touch are merged. */
+static unsigned int blk_dmabuf_count_ranges(struct sg_table *sgt)
+{
+	unsigned int i, ranges = 0;
+	struct scatterlist *sg;
+	dma_addr_t end = 0;
+	u64 have = 0;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		u64 len = sg_dma_len(sg);
+
+		if (!len)
+			continue;
+		if (!ranges || !blk_dmabuf_continues(end, have,
+						     sg_dma_address(sg), len)) {
+			ranges++;
+			have = 0;
+		}
+		have += len;
+		end = sg_dma_address(sg) + len;
+	}
+	return ranges;
+}
+
+static int blk_dmabuf_fill(struct blk_dmabuf_mapping *mapping,
+			   struct sg_table *sgt)
+{
 	struct scatterlist *sg;
 	unsigned int i;
 	int error;
 
-	map = blk_dmabuf_map_alloc(reg, sgt->nents);
-	if (!map)
-		return ERR_PTR(-ENOMEM);
-	map->sgt = sgt;
-	blk_dmabuf_map_locate(map, sg_dma_address(sgt->sgl));
-	/* Peers are neither cached nor bounced, and have no page to sync. */
-	if (!map->peer)
-		for_each_sgtable_dma_sg(sgt, sg, i)
-			map->sync |= dma_need_sync(reg->dma_dev,
-						   sg_dma_address(sg));
 	for_each_sgtable_dma_sg(sgt, sg, i) {
-		/* What is bounced is so entry by entry: keep these apart. */
-		error = blk_dmabuf_map_add(map, sg_dma_address(sg),
-					   sg_dma_len(sg), !map->sync);
+		/* swiotlb bounces each entry separately: do not merge them. */
+		error = blk_dmabuf_mapping_add(mapping, sg_dma_address(sg),
+					       sg_dma_len(sg), !mapping->sync);
 		if (error)
-			goto free_map;
+			return error;
 	}
-	map->bytes = map->ranges[map->nr_ranges].start;
-	error = -EIO;
-	if (!map->nr_ranges || map->bytes < reg->bytes)
-		goto free_map;
-	map->bytes = reg->bytes;
-	return map;
+	if (!mapping->nr_ranges)
+		return -EIO;
+	blk_dmabuf_mapping_seal(mapping);
+	if (mapping->bytes < mapping->attach->buf->bytes)
+		return -EIO;
+	mapping->bytes = mapping->attach->buf->bytes;
+	return 0;
+}
 
-free_map:
-	blk_dmabuf_map_free(map);
+static struct blk_dmabuf_mapping *
+blk_dmabuf_mapping_build(struct blk_dmabuf_attachment *attach,
+			 struct sg_table *sgt, enum blk_dmabuf_reason *reason)
+{
+	struct blk_dmabuf_mapping probe = { .attach = attach }, *mapping;
+	unsigned int ranges;
+	int error;
+
+	if (!blk_dmabuf_classify(&probe, attach->dev, sgt)) {
+		*reason = BLK_DMABUF_MEMORY;
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+	ranges = probe.sync ? sgt->nents : blk_dmabuf_count_ranges(sgt);
+	mapping = blk_dmabuf_mapping_alloc(ranges);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+	mapping->attach = attach;
+	mapping->sgt = sgt;
+	mapping->sync = probe.sync;
+	mapping->peer = probe.peer;
+	error = blk_dmabuf_fill(mapping, sgt);
+	if (!error)
+		return mapping;
+	blk_dmabuf_mapping_free(mapping);
 	return ERR_PTR(error);
 }
 
-static int blk_dmabuf_map_locked(struct blk_dmabuf *reg)
+static struct blk_dmabuf_mapping *
+blk_dmabuf_published(struct blk_dmabuf_attachment *attach)
 {
-	enum blk_dmabuf_reason reason = BLK_DMABUF_MAP_FAILED;
-	struct blk_dmabuf_map *map;
+	return rcu_dereference_protected(attach->mapping,
+				dma_resv_held(attach->buf->dmabuf->resv));
+}
+
+/*
+ * Unpublish the mapping.  Killing a percpu_ref takes an RCU grace period before
+ * it can reach zero, so whoever found the mapping before is either counted or
+ * gone when blk_dmabuf_finish() has waited.
+ */
+static void blk_dmabuf_unpublish(struct blk_dmabuf_attachment *attach)
+{
+	struct blk_dmabuf_mapping *mapping = blk_dmabuf_published(attach);
+
+	if (!mapping)
+		return;
+	RCU_INIT_POINTER(attach->mapping, NULL);
+	/* blk_dmabuf_map_locked() finishes one before it publishes the next. */
+	WARN_ON_ONCE(attach->dying);
+	attach->dying = mapping;
+	percpu_ref_kill(&mapping->ref);
+}
+
+/*
+ * Unmapping copies all of a bounce buffer back.  Copy what the CPU has stored
+ * into it first, so that nothing older than that comes back.
+ */
+static void blk_dmabuf_refresh(const struct blk_dmabuf_mapping *mapping)
+{
+	const struct blk_dmabuf_attachment *attach = mapping->attach;
+	const struct blk_dmabuf_range *range = mapping->ranges;
+	const struct blk_dmabuf_range *end = range + mapping->nr_ranges;
+
+	if (!mapping->sync || attach->buf->dir != DMA_BIDIRECTIONAL)
+		return;
+	for (; range < end; range++)
+		dma_sync_single_for_device(attach->dev, range->addr,
+					   blk_dmabuf_range_len(range),
+					   DMA_BIDIRECTIONAL);
+}
+
+/* Wait for the requests that hold what was unpublished, and unmap it. */
+static void blk_dmabuf_finish(struct blk_dmabuf_attachment *attach,
+			      bool revoked)
+{
+	struct blk_dmabuf_mapping *mapping = attach->dying;
+	struct blk_dmabuf_buffer *buf = attach->buf;
+	u64 start;
+
+	if (!mapping)
+		return;
+	start = ktime_get_ns();
+	wait_for_completion(&mapping->drained);
+	trace_blk_dmabuf_invalidate(buf->inode, dev_name(attach->dev),
+				    attach->generation, ktime_get_ns() - start,
+				    revoked);
+	blk_dmabuf_refresh(mapping);
+	dma_buf_unmap_attachment(attach->attach, mapping->sgt, buf->dir);
+	blk_dmabuf_mapping_free(mapping);
+	attach->dying = NULL;
+}
+
+static int blk_dmabuf_map_locked(struct blk_dmabuf_attachment *attach,
+				 enum blk_dmabuf_reason *reason)
+{
+	struct blk_dmabuf_buffer *buf = attach->buf;
+	struct blk_dmabuf_mapping *mapping;
 	struct sg_table *sgt;
 	long error;
 
-	dma_resv_assert_held(reg->dmabuf->resv);
+	dma_resv_assert_held(buf->dmabuf->resv);
 
-	if (rcu_access_pointer(reg->map))
+	*reason = BLK_DMABUF_MAP_FAILED;
+	if (blk_dmabuf_published(attach))
 		return 0;
-
-	sgt = dma_buf_map_attachment(reg->attach, reg->dir);
-	if (IS_ERR(sgt)) {
-		error = PTR_ERR(sgt);
-		goto refuse;
-	}
+	blk_dmabuf_finish(attach, false);
+	sgt = dma_buf_map_attachment(attach->attach, buf->dir);
+	if (IS_ERR(sgt))
+		return PTR_ERR(sgt);
 	/* A dynamic importer waits itself until a move has come to its end. */
-	error = dma_resv_wait_timeout(reg->dmabuf->resv,
-				      DMA_RESV_USAGE_KERNEL, false,
-				      MAX_SCHEDULE_TIMEOUT);
-	if (error < 0)
-		goto unmap;
-	map = blk_dmabuf_map_build(reg, sgt);
-	if (IS_ERR(map)) {
-		error = PTR_ERR(map);
+	error = dma_resv_wait_timeout(buf->dmabuf->resv, DMA_RESV_USAGE_KERNEL,
+				      true, BLK_DMABUF_MOVE_TIMEOUT);
+	if (error <= 0) {
+		error = error ?: -ETIMEDOUT;
 		goto unmap;
 	}
-	if (!blk_dmabuf_map_fits(map, &reg->disk->queue->limits)) {
-		reason = BLK_DMABUF_LAYOUT;
-		error = -EOPNOTSUPP;
-		goto free_map;
+	mapping = blk_dmabuf_mapping_build(attach, sgt, reason);
+	if (IS_ERR(mapping)) {
+		error = PTR_ERR(mapping);
+		goto unmap;
 	}
-
-	reg->reason = BLK_DMABUF_OK;
-	reg->generation++;
-	trace_blk_dmabuf_map(reg->id, reg->generation, map->nr_ranges,
-			     map->sync);
-	rcu_assign_pointer(reg->map, map);
+	attach->generation++;
+	trace_blk_dmabuf_map(buf->inode, dev_name(attach->dev),
+			     attach->generation, mapping->nr_ranges,
+			     mapping->sync, mapping->peer);
+	rcu_assign_pointer(attach->mapping, mapping);
 	return 0;
 
-free_map:
-	blk_dmabuf_map_free(map);
 unmap:
-	dma_buf_unmap_attachment(reg->attach, sgt, reg->dir);
-refuse:
-	reg->reason = reason;
-	return blk_dmabuf_refuse(reg->disk, reg, reason, error);
+	dma_buf_unmap_attachment(attach->attach, sgt, buf->dir);
+	return error;
 }
 
-static void blk_dmabuf_unmap_locked(struct blk_dmabuf *reg, bool revoked)
+/* Tell policies, which may steer away from what has to be mapped again. */
+static void blk_dmabuf_tell_invalidated(struct blk_dmabuf_buffer *buf)
 {
-	struct dma_resv *resv = reg->dmabuf->resv;
-	struct blk_dmabuf_map *map;
-	u64 start;
+	struct gendisk *disk;
+	struct blk_dmabuf *reg;
 
-	map = rcu_dereference_protected(reg->map, dma_resv_held(resv));
-	if (!map)
-		return;
-	RCU_INIT_POINTER(reg->map, NULL);
-
-	/*
-	 * Killing a percpu_ref takes an RCU grace period before it can reach
-	 * zero, so whoever found the map before it was unpublished is either
-	 * counted or gone when the wait is over.
-	 */
-	start = ktime_get_ns();
-	lock_map_acquire(&blk_dmabuf_map_held);
-	lock_map_release(&blk_dmabuf_map_held);
-	percpu_ref_kill(&map->ref);
-	wait_for_completion(&map->drained);
-	trace_blk_dmabuf_invalidate(reg->id, reg->generation,
-				    ktime_get_ns() - start, revoked);
-
-	dma_buf_unmap_attachment(reg->attach, map->sgt, reg->dir);
-	blk_dmabuf_map_free(map);
+	guard(rcu)();
+	list_for_each_entry_rcu(reg, &buf->regs, buf_list) {
+		disk = rcu_dereference(reg->disk);
+		if (disk && blk_dmabuf_invalidated)
+			blk_dmabuf_invalidated(disk, reg->id);
+	}
 }
 
-static void blk_dmabuf_invalidate(struct dma_buf_attachment *attach)
+/*
+ * The exporter calls this once for each attachment.  The first call takes the
+ * mappings of all of them, with one grace period.
+ */
+static void blk_dmabuf_invalidate(struct dma_buf_attachment *dma_attach)
 {
-	struct blk_dmabuf *reg = attach->importer_priv;
+	struct blk_dmabuf_attachment *attach = dma_attach->importer_priv;
+	struct blk_dmabuf_buffer *buf = attach->buf;
+	bool any = false;
 
-	dma_resv_assert_held(attach->dmabuf->resv);
+	dma_resv_assert_held(dma_attach->dmabuf->resv);
 
-	if (!rcu_access_pointer(reg->map))
+	list_for_each_entry(attach, &buf->attachments, list) {
+		any |= !!blk_dmabuf_published(attach);
+		blk_dmabuf_unpublish(attach);
+	}
+	list_for_each_entry(attach, &buf->attachments, list)
+		blk_dmabuf_finish(attach, true);
+	if (!any)
 		return;
-	reg->invalidations++;
-	blk_dmabuf_unmap_locked(reg, true);
-	blk_dmabuf_policy_invalidated(reg->disk, reg->id);
+	buf->invalidations++;
+	blk_dmabuf_tell_invalidated(buf);
 }
 
 static const struct dma_buf_attach_ops blk_dmabuf_attach_ops = {
@@ -393,128 +563,599 @@ static const struct dma_buf_attach_ops blk_dmabuf_attach_ops = {
 	.invalidate_mappings	= blk_dmabuf_invalidate,
 };
 
-/**
- * blk_dmabuf_map - make sure that there is a mapping
- * @reg: registration
- *
- * Repeating it is free.  Context: may sleep, takes the resv lock.
- *
- * Return: 0, -ENODEV if dead, -EOPNOTSUPP if the device cannot use the layout,
- * or what the exporter says
+/*
+ * Attachments.  All under the buffer's lock.
  */
-int blk_dmabuf_map(struct blk_dmabuf *reg)
-{
-	int error;
 
-	guard(mutex)(&reg->lock);
-	if (reg->dead)
-		return blk_dmabuf_refuse(reg->disk, reg, BLK_DMABUF_IS_DEAD,
-					 -ENODEV);
-	dma_resv_lock(reg->dmabuf->resv, NULL);
-	error = blk_dmabuf_map_locked(reg);
-	dma_resv_unlock(reg->dmabuf->resv);
-	return error;
+static void blk_dmabuf_buffer_put(struct blk_dmabuf_buffer *buf)
+{
+	if (!refcount_dec_and_test(&buf->ref))
+		return;
+	mem_cgroup_put(buf->memcg);
+	mutex_destroy(&buf->lock);
+	kfree_rcu(buf, rcu);
 }
 
-/**
- * blk_dmabuf_unmap - wait for I/O in flight and drop the mapping
- * @reg: registration
- *
- * The next I/O that may sleep maps again.
- *
- * Return: 0, also if there is no mapping, or -ENODEV if dead
- */
-int blk_dmabuf_unmap(struct blk_dmabuf *reg)
+static struct blk_dmabuf_dev *blk_dmabuf_dev_find(const struct device *dev)
 {
-	guard(mutex)(&reg->lock);
-	if (reg->dead)
+	struct blk_dmabuf_dev *ddev;
+
+	lockdep_assert_held(&blk_dmabuf_registry);
+
+	hash_for_each_possible(blk_dmabuf_devs, ddev, hash, (unsigned long)dev)
+		if (ddev->dev == dev)
+			return ddev;
+	return NULL;
+}
+
+static struct blk_dmabuf_attachment *
+blk_dmabuf_attachment_find(struct blk_dmabuf_buffer *buf,
+			   const struct device *dev)
+{
+	struct blk_dmabuf_attachment *attach;
+
+	lockdep_assert_held(&buf->lock);
+
+	list_for_each_entry(attach, &buf->attachments, list)
+		if (attach->dev == dev)
+			return attach;
+	return NULL;
+}
+
+/*
+ * @dev can be a pointer to what was a device.  It is one as long as it has disks,
+ * and @reg is not dead as long as its disk is one of these.
+ */
+static struct device *blk_dmabuf_dev_get(const struct device *dev,
+					 const struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_dev *ddev;
+
+	guard(mutex)(&blk_dmabuf_registry);
+	ddev = blk_dmabuf_dev_find(dev);
+	return ddev && !reg->dead ? get_device(ddev->dev) : NULL;
+}
+
+/* Enter into the list of a device that still has disks. */
+static int blk_dmabuf_attachment_publish(struct blk_dmabuf_attachment *attach)
+{
+	struct blk_dmabuf_dev *ddev;
+
+	guard(mutex)(&blk_dmabuf_registry);
+	ddev = blk_dmabuf_dev_find(attach->dev);
+	if (!ddev)
 		return -ENODEV;
-	dma_resv_lock(reg->dmabuf->resv, NULL);
-	blk_dmabuf_unmap_locked(reg, false);
-	dma_resv_unlock(reg->dmabuf->resv);
+	list_add(&attach->dev_list, &ddev->attachments);
+	return 0;
+}
+
+/* Undo blk_dmabuf_attachment_make(); nothing is mapped any more. */
+static void blk_dmabuf_attachment_free(struct blk_dmabuf_attachment *attach)
+{
+	struct blk_dmabuf_buffer *buf = attach->buf;
+
+	dma_buf_detach(buf->dmabuf, attach->attach);
+	put_device(attach->dev);
+	kfree_rcu(attach, rcu);
+	blk_dmabuf_buffer_put(buf);
+}
+
+static struct blk_dmabuf_attachment *
+blk_dmabuf_attachment_make(struct blk_dmabuf *reg, const struct device *dev)
+{
+	struct blk_dmabuf_attachment *attach;
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	int error = -ENODEV;
+
+	attach = kzalloc_obj(*attach, GFP_KERNEL_ACCOUNT);
+	if (!attach)
+		return ERR_PTR(-ENOMEM);
+	attach->node = NUMA_NO_NODE;
+	attach->buf = buf;
+	attach->dev = blk_dmabuf_dev_get(dev, reg);
+	if (!attach->dev)
+		goto free;
+	attach->attach = dma_buf_dynamic_attach(buf->dmabuf, attach->dev,
+						&blk_dmabuf_attach_ops, attach);
+	if (IS_ERR(attach->attach)) {
+		error = PTR_ERR(attach->attach);
+		goto put_device;
+	}
+	refcount_inc(&buf->ref);
+	error = blk_dmabuf_attachment_publish(attach);
+	if (error) {
+		blk_dmabuf_attachment_free(attach);
+		return ERR_PTR(error);
+	}
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	list_add_tail_rcu(&attach->list, &buf->attachments);
+	dma_resv_unlock(buf->dmabuf->resv);
+	return attach;
+
+put_device:
+	put_device(attach->dev);
+free:
+	kfree(attach);
+	return ERR_PTR(error);
+}
+
+/* Attach the buffer of @reg to @dev if it is not yet. */
+static struct blk_dmabuf_attachment *
+blk_dmabuf_attachment_get(struct blk_dmabuf *reg, const struct device *dev,
+			  enum blk_dmabuf_reason *reason)
+{
+	struct blk_dmabuf_attachment *attach;
+	struct blk_dmabuf_buffer *buf = reg->buf;
+
+	*reason = BLK_DMABUF_IS_DEAD;
+	if (buf->dead)
+		return ERR_PTR(-ENODEV);
+	attach = blk_dmabuf_attachment_find(buf, dev);
+	if (attach)
+		return attach;
+	attach = blk_dmabuf_attachment_make(reg, dev);
+	if (IS_ERR(attach))
+		*reason = PTR_ERR(attach) == -ENODEV ? BLK_DMABUF_NO_DEVICE :
+						       BLK_DMABUF_ATTACH_FAILED;
+	return attach;
+}
+
+/* End those attachments of @buf that are on @dev, or all if that is NULL. */
+static void blk_dmabuf_detach(struct blk_dmabuf_buffer *buf,
+			      const struct device *dev)
+{
+	struct blk_dmabuf_attachment *attach, *next;
+	LIST_HEAD(ended);
+
+	lockdep_assert_held(&buf->lock);
+
+	/* ->dev_list is not read under RCU and says which ones. */
+	scoped_guard(mutex, &blk_dmabuf_registry)
+		list_for_each_entry(attach, &buf->attachments, list)
+			if (!dev || attach->dev == dev)
+				list_move(&attach->dev_list, &ended);
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	list_for_each_entry(attach, &ended, dev_list)
+		blk_dmabuf_unpublish(attach);
+	list_for_each_entry(attach, &ended, dev_list) {
+		blk_dmabuf_finish(attach, false);
+		list_del_rcu(&attach->list);
+	}
+	dma_resv_unlock(buf->dmabuf->resv);
+	list_for_each_entry_safe(attach, next, &ended, dev_list)
+		blk_dmabuf_attachment_free(attach);
+}
+
+/* Unpublish what @buf has mapped for @dev, or for all; do not wait. */
+static void blk_dmabuf_buffer_unpublish(struct blk_dmabuf_buffer *buf,
+					const struct device *dev)
+{
+	struct blk_dmabuf_attachment *attach;
+
+	lockdep_assert_held(&buf->lock);
+
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	list_for_each_entry(attach, &buf->attachments, list)
+		if (!dev || attach->dev == dev)
+			blk_dmabuf_unpublish(attach);
+	dma_resv_unlock(buf->dmabuf->resv);
+}
+
+/* Wait for what was unpublished, and unmap it. */
+static void blk_dmabuf_buffer_finish(struct blk_dmabuf_buffer *buf)
+{
+	struct blk_dmabuf_attachment *attach;
+
+	lockdep_assert_held(&buf->lock);
+
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	list_for_each_entry(attach, &buf->attachments, list)
+		blk_dmabuf_finish(attach, false);
+	dma_resv_unlock(buf->dmabuf->resv);
+}
+
+/* Map the buffer of @reg for @dev. */
+static int blk_dmabuf_buffer_map(struct blk_dmabuf *reg,
+				 const struct device *dev,
+				 enum blk_dmabuf_reason *reason)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	struct blk_dmabuf_attachment *attach;
+	struct mem_cgroup *old;
+	unsigned int noio;
+	int error;
+
+	*reason = BLK_DMABUF_MAP_FAILED;
+	if (mutex_lock_interruptible(&buf->lock))
+		return -EINTR;
+	noio = memalloc_noio_save();
+	old = set_active_memcg(buf->memcg);
+	attach = blk_dmabuf_attachment_get(reg, dev, reason);
+	if (IS_ERR(attach)) {
+		error = PTR_ERR(attach);
+		goto unlock;
+	}
+	error = dma_resv_lock_interruptible(buf->dmabuf->resv, NULL);
+	if (error)
+		goto unlock;
+	error = blk_dmabuf_map_locked(attach, reason);
+	dma_resv_unlock(buf->dmabuf->resv);
+unlock:
+	set_active_memcg(old);
+	memalloc_noio_restore(noio);
+	mutex_unlock(&buf->lock);
+	/* The caller's is no system call that could be restarted. */
+	return error == -ERESTARTSYS ? -EINTR : error;
+}
+
+/* The last registration is gone: end all that the buffer has. */
+static void blk_dmabuf_buffer_end(struct blk_dmabuf_buffer *buf)
+{
+	scoped_guard(mutex, &buf->lock) {
+		WRITE_ONCE(buf->dead, true);
+		blk_dmabuf_detach(buf, NULL);
+	}
+	dma_buf_put(buf->dmabuf);
+	blk_dmabuf_buffer_put(buf);
+}
+
+/*
+ * Files and disks.
+ */
+
+/**
+ * blk_dmabuf_check_file - does a file take dma-buf I/O?
+ * @file: block device, or file of a file system
+ * @bdev: set to the block device that it is, or is on; @file keeps it open
+ * @stat: for a file of a file system, what its direct I/O is aligned to
+ * @reason: why not
+ *
+ * State of an inode that changes later fails I/O where bios are built.
+ *
+ * Return: 0; -ENOTBLK if it is no such file; -EOPNOTSUPP
+ */
+int blk_dmabuf_check_file(struct file *file, struct block_device **bdev,
+			  struct kstat *stat, enum blk_dmabuf_reason *reason)
+{
+	struct inode *inode = file_inode(file);
+
+	*reason = BLK_DMABUF_OK;
+	if (S_ISBLK(inode->i_mode)) {
+		*bdev = file_bdev(file);
+		return 0;
+	}
+	*reason = BLK_DMABUF_NO_DEVICE;
+	if (!S_ISREG(inode->i_mode))
+		return -ENOTBLK;
+	*reason = BLK_DMABUF_FILE_SYSTEM;
+	*bdev = inode->i_sb->s_bdev;
+	if (!(file->f_op->fop_flags & FOP_DMABUF) || !*bdev)
+		return -EOPNOTSUPP;
+	/* Data that is copied, computed on, or not on the device. */
+	*reason = BLK_DMABUF_FILE;
+	if (IS_DAX(inode) || IS_ENCRYPTED(inode) || IS_VERITY(inode) ||
+	    mapping_stable_writes(inode->i_mapping))
+		return -EOPNOTSUPP;
+	if (vfs_getattr(&file->f_path, stat, STATX_DIOALIGN, 0) ||
+	    !(stat->result_mask & STATX_DIOALIGN) || !stat->dio_offset_align)
+		return -EOPNOTSUPP;
+	*reason = BLK_DMABUF_OK;
 	return 0;
 }
 
 /**
- * blk_dmabuf_kill - end a registration for good
- * @reg: registration
- *
- * Waits for I/O in flight, unmaps, detaches and gives the dma-buf back.  When
- * it returns nothing of the device is in use any more, whoever started it.
- */
-void blk_dmabuf_kill(struct blk_dmabuf *reg)
-{
-	guard(mutex)(&reg->lock);
-	if (reg->dead)
-		return;
-	dma_resv_lock(reg->dmabuf->resv, NULL);
-	WRITE_ONCE(reg->dead, true);
-	blk_dmabuf_unmap_locked(reg, false);
-	dma_resv_unlock(reg->dmabuf->resv);
-	dma_buf_detach(reg->dmabuf, reg->attach);
-	dma_buf_put(reg->dmabuf);
-}
-
-/*
- * Registrations.
- */
-
-/**
- * blk_dmabuf_check_disk - does a disk take premapped I/O?
+ * blk_dmabuf_check_disk - does a disk take dma-buf I/O?
  * @disk: the disk
  *
- * Return: %BLK_DMABUF_OK, then blk_mq_ops.dma_dev is there, or why not
+ * Return: %BLK_DMABUF_OK, or why not
  */
 enum blk_dmabuf_reason blk_dmabuf_check_disk(struct gendisk *disk)
 {
-	struct request_queue *q = disk->queue;
-
-	if (!queue_is_mq(q) || !q->mq_ops->dma_dev ||
-	    !q->limits.max_dmabuf_sectors)
-		return BLK_DMABUF_NO_DRIVER;
+	if (disk->queue->limits.max_dmabuf_sectors)
+		return BLK_DMABUF_OK;
 	/* Protection information is generated and verified on pages. */
 	if (blk_get_integrity(disk))
 		return BLK_DMABUF_INTEGRITY;
 	/* Zone write plugging holds bios back and merges them. */
 	if (bdev_is_zoned(disk->part0))
 		return BLK_DMABUF_ZONED;
-	return BLK_DMABUF_OK;
+	return BLK_DMABUF_NO_DRIVER;
 }
+
+/**
+ * blk_dmabuf_max_sectors - largest dma-buf I/O that a disk takes at once
+ * @lim: limits of the disk
+ *
+ * There is no IOMMU mapping to keep small, as ->max_sectors does.
+ */
+unsigned int blk_dmabuf_max_sectors(const struct queue_limits *lim)
+{
+	unsigned int max = min_not_zero(lim->max_user_sectors,
+					lim->max_dmabuf_sectors);
+
+	max = min_not_zero(max, lim->max_dev_sectors);
+	return min(max, round_down(BIO_MAX_SIZE, lim->logical_block_size) >>
+			SECTOR_SHIFT);
+}
+
+/**
+ * blk_dmabuf_disk_dev - the device that does the DMA of a disk
+ * @disk: the disk
+ *
+ * Return: the device, or NULL if the disk is a stack of others
+ */
+struct device *blk_dmabuf_disk_dev(struct gendisk *disk)
+{
+	struct request_queue *q = disk->queue;
+
+	return queue_is_mq(q) ? q->tag_set->dma_dev : NULL;
+}
+
+static struct blk_dmabuf_disk *blk_dmabuf_disk_find(const struct gendisk *disk)
+{
+	struct blk_dmabuf_disk *ddisk;
+
+	lockdep_assert_held(&blk_dmabuf_registry);
+
+	hash_for_each_possible(blk_dmabuf_disks, ddisk, hash,
+			       (unsigned long)disk)
+		if (ddisk->disk == disk)
+			return ddisk;
+	return NULL;
+}
+
+/* Make @reg one of the registrations on @disk. */
+static int blk_dmabuf_disk_add(struct gendisk *disk, struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_disk *ddisk = blk_dmabuf_disk_find(disk);
+
+	if (!ddisk) {
+		ddisk = kzalloc_obj(*ddisk);
+		if (!ddisk)
+			return -ENOMEM;
+		ddisk->disk = disk;
+		INIT_LIST_HEAD(&ddisk->regs);
+		hash_add(blk_dmabuf_disks, &ddisk->hash, (unsigned long)disk);
+	}
+	list_add_tail(&reg->disk_list, &ddisk->regs);
+	return 0;
+}
+
+static void blk_dmabuf_disk_del(const struct gendisk *disk,
+				struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_disk *ddisk = blk_dmabuf_disk_find(disk);
+
+	list_del(&reg->disk_list);
+	if (ddisk && list_empty(&ddisk->regs)) {
+		hash_del(&ddisk->hash);
+		kfree(ddisk);
+	}
+}
+
+/**
+ * blk_dmabuf_add_disk - a disk is there
+ * @disk: the disk
+ *
+ * Called by add_disk(), before the disk can be opened.
+ */
+void blk_dmabuf_add_disk(struct gendisk *disk)
+{
+	struct device *dev = blk_dmabuf_disk_dev(disk);
+	struct blk_dmabuf_dev *ddev;
+
+	if (!dev)
+		return;
+	guard(mutex)(&blk_dmabuf_registry);
+	ddev = blk_dmabuf_dev_find(dev);
+	if (!ddev) {
+		/* Small, and add_disk() has no way to say that it failed. */
+		ddev = kzalloc_obj(*ddev, GFP_NOIO | __GFP_NOFAIL);
+		ddev->dev = dev;
+		INIT_LIST_HEAD(&ddev->attachments);
+		hash_add(blk_dmabuf_devs, &ddev->hash, (unsigned long)dev);
+	}
+	ddev->disks++;
+}
+
+/* The first attachment in @list, its buffer with a memory reference. */
+static struct blk_dmabuf_buffer *blk_dmabuf_first_of(struct list_head *list)
+{
+	struct blk_dmabuf_attachment *attach;
+
+	guard(mutex)(&blk_dmabuf_registry);
+	attach = list_first_entry_or_null(list, struct blk_dmabuf_attachment,
+					  dev_list);
+	if (!attach)
+		return NULL;
+	refcount_inc(&attach->buf->ref);
+	return attach->buf;
+}
+
+/*
+ * A disk of @dev is gone.  With the last one all attachments to @dev end.  They
+ * are unpublished first, so that their grace periods are one.
+ */
+static void blk_dmabuf_put_dev(struct device *dev)
+{
+	struct blk_dmabuf_attachment *attach;
+	struct blk_dmabuf_buffer *buf;
+	struct blk_dmabuf_dev *ddev;
+	LIST_HEAD(unpublished);
+
+	scoped_guard(mutex, &blk_dmabuf_registry) {
+		ddev = blk_dmabuf_dev_find(dev);
+		if (WARN_ON_ONCE(!ddev) || --ddev->disks)
+			return;
+		/* From here on nobody attaches to it. */
+		hash_del(&ddev->hash);
+	}
+	while ((buf = blk_dmabuf_first_of(&ddev->attachments))) {
+		scoped_guard(mutex, &buf->lock) {
+			attach = blk_dmabuf_attachment_find(buf, dev);
+			if (attach) {
+				blk_dmabuf_buffer_unpublish(buf, dev);
+				mutex_lock(&blk_dmabuf_registry);
+				list_move(&attach->dev_list, &unpublished);
+				mutex_unlock(&blk_dmabuf_registry);
+			}
+		}
+		blk_dmabuf_buffer_put(buf);
+	}
+	while ((buf = blk_dmabuf_first_of(&unpublished))) {
+		scoped_guard(mutex, &buf->lock)
+			if (blk_dmabuf_attachment_find(buf, dev))
+				blk_dmabuf_detach(buf, dev);
+		blk_dmabuf_buffer_put(buf);
+	}
+	kfree(ddev);
+}
+
+/*
+ * Registrations.
+ */
 
 static void blk_dmabuf_free_work(struct work_struct *work)
 {
 	struct blk_dmabuf *reg = container_of(to_rcu_work(work),
 					      struct blk_dmabuf, free_work);
 
+	percpu_ref_exit(&reg->ref);
 	free_percpu(reg->stats);
-	put_device(reg->dma_dev);
-	put_device(disk_to_dev(reg->disk));
-	mutex_destroy(&reg->lock);
+	blk_dmabuf_buffer_put(reg->buf);
 	kfree(reg);
 }
 
-static void blk_dmabuf_free(struct kref *ref)
+/* The last memory reference is gone; slots are read under RCU. */
+static void blk_dmabuf_unreferenced(struct percpu_ref *ref)
 {
 	struct blk_dmabuf *reg = container_of(ref, struct blk_dmabuf, ref);
 
-	/* Slots and the registry are read under RCU. */
 	queue_rcu_work(system_dfl_wq, &reg->free_work);
 }
 
-/* Drop a memory reference.  Context: any. */
-void blk_dmabuf_put(struct blk_dmabuf *reg)
+/* Mappings made so far of what @reg uses.  Under RCU. */
+static u64 blk_dmabuf_sum_generations(const struct blk_dmabuf *reg)
 {
-	kref_put(&reg->ref, blk_dmabuf_free);
+	const struct blk_dmabuf_attachment *attach;
+	u64 sum = 0;
+
+	list_for_each_entry_rcu(attach, &reg->buf->attachments, list)
+		if (!reg->dma_dev || attach->dev == reg->dma_dev)
+			sum += READ_ONCE(attach->generation);
+	return sum;
 }
 
-static void blk_dmabuf_end(struct work_struct *work)
+/*
+ * Serve no I/O any more.  What is with the device is still to be waited for, by
+ * blk_dmabuf_drain().
+ *
+ * Return: false if @reg was dead
+ */
+static bool blk_dmabuf_unlink(struct blk_dmabuf *reg)
 {
-	struct blk_dmabuf *reg = container_of(work, struct blk_dmabuf,
-					      end_work);
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	struct gendisk *disk;
 
+	guard(mutex)(&blk_dmabuf_registry);
+	if (reg->dead)
+		return false;
+	scoped_guard(rcu)
+		reg->generation = blk_dmabuf_sum_generations(reg);
+	WRITE_ONCE(reg->dead, true);
+	disk = rcu_replace_pointer(reg->disk, NULL,
+				   lockdep_is_held(&blk_dmabuf_registry));
+	blk_dmabuf_disk_del(disk, reg);
+	list_del_rcu(&reg->buf_list);
+	if (!--buf->nr_regs) {
+		hash_del(&buf->hash);
+		reg->last = true;
+	}
+	return true;
+}
+
+/* Does a registration of @buf need it to be attached to @dev? */
+static bool blk_dmabuf_needs(struct blk_dmabuf_buffer *buf,
+			     const struct device *dev)
+{
+	struct blk_dmabuf *reg;
+
+	guard(mutex)(&blk_dmabuf_registry);
+	list_for_each_entry(reg, &buf->regs, buf_list)
+		if (!reg->dma_dev || reg->dma_dev == dev)
+			return true;
+	return false;
+}
+
+/* End the attachments of @buf that none of its registrations can need. */
+static void blk_dmabuf_trim(struct blk_dmabuf_buffer *buf)
+{
+	struct blk_dmabuf_attachment *attach;
+
+again:
+	list_for_each_entry(attach, &buf->attachments, list) {
+		if (blk_dmabuf_needs(buf, attach->dev))
+			continue;
+		blk_dmabuf_detach(buf, attach->dev);
+		goto again;
+	}
+}
+
+/*
+ * Wait for the requests of @reg, which was unlinked.  Requests look at ->dead
+ * when they have got a mapping, so taking each mapping away once is enough.
+ * Other registrations of the buffer map again.
+ */
+static void blk_dmabuf_drain(struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+
+	if (reg->last) {
+		blk_dmabuf_buffer_end(buf);
+		return;
+	}
+	guard(mutex)(&buf->lock);
+	if (buf->dead)
+		return;
+	blk_dmabuf_buffer_unpublish(buf, reg->dma_dev);
+	blk_dmabuf_buffer_finish(buf);
+	blk_dmabuf_trim(buf);
+}
+
+/* End @reg, or wait for whoever is about to: its disk may be going. */
+static void blk_dmabuf_kill(struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+
+	if (blk_dmabuf_unlink(reg)) {
+		blk_dmabuf_drain(reg);
+		return;
+	}
+	guard(mutex)(&buf->lock);
+	if (buf->dead)
+		return;
+	blk_dmabuf_buffer_unpublish(buf, reg->dma_dev);
+	blk_dmabuf_buffer_finish(buf);
+}
+
+static void blk_dmabuf_end(struct blk_dmabuf *reg)
+{
 	blk_dmabuf_kill(reg);
 	xa_erase(&blk_dmabuf_ids, reg->id);
-	blk_dmabuf_put(reg);
+	percpu_ref_kill(&reg->ref);
+}
+
+static void blk_dmabuf_end_work(struct work_struct *work)
+{
+	blk_dmabuf_end(container_of(work, struct blk_dmabuf, end_work));
+}
+
+static void blk_dmabuf_end_irq_work(struct irq_work *work)
+{
+	struct blk_dmabuf *reg = container_of(work, struct blk_dmabuf,
+					      end_irq_work);
+
+	queue_work(system_dfl_wq, &reg->end_work);
 }
 
 /**
@@ -527,19 +1168,24 @@ static void blk_dmabuf_end(struct work_struct *work)
 void blk_dmabuf_release(struct blk_dmabuf *reg)
 {
 	if (refcount_dec_and_test(&reg->users))
-		blk_dmabuf_end(&reg->end_work);
+		blk_dmabuf_end(reg);
 }
 
-/* The same where sleeping is not allowed: it ends soon. */
+/* The same in any context, NMI included: it ends soon. */
 void blk_dmabuf_release_later(struct blk_dmabuf *reg)
 {
 	if (refcount_dec_and_test(&reg->users))
-		queue_work(system_dfl_wq, &reg->end_work);
+		irq_work_queue(&reg->end_irq_work);
 }
 
-static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk,
-					   struct device *dma_dev,
-					   struct dma_buf *dmabuf)
+static void blk_dmabuf_free(struct blk_dmabuf *reg)
+{
+	percpu_ref_exit(&reg->ref);
+	free_percpu(reg->stats);
+	kfree(reg);
+}
+
+static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk)
 {
 	struct blk_dmabuf *reg;
 
@@ -548,60 +1194,149 @@ static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk,
 		return NULL;
 	reg->stats = alloc_percpu_gfp(struct blk_dmabuf_stats,
 				      GFP_KERNEL_ACCOUNT);
-	if (!reg->stats) {
+	if (!reg->stats || percpu_ref_init(&reg->ref, blk_dmabuf_unreferenced,
+					   0, GFP_KERNEL)) {
+		free_percpu(reg->stats);
 		kfree(reg);
 		return NULL;
 	}
 
 	refcount_set(&reg->users, 1);
-	kref_init(&reg->ref);
-	mutex_init(&reg->lock);
 	INIT_RCU_WORK(&reg->free_work, blk_dmabuf_free_work);
-	INIT_WORK(&reg->end_work, blk_dmabuf_end);
-	get_device(disk_to_dev(disk));
-	reg->disk = disk;
-	reg->dma_dev = get_device(dma_dev);
-	reg->dmabuf = dmabuf;
-	/* A buffer that is read-only for its holder is so for the device. */
-	reg->dir = dmabuf->file->f_mode & FMODE_WRITE ? DMA_BIDIRECTIONAL :
-							DMA_TO_DEVICE;
-	reg->bytes = dmabuf->size;
-	reg->inode = file_inode(dmabuf->file)->i_ino;
+	INIT_WORK(&reg->end_work, blk_dmabuf_end_work);
+	/* Hard, so that it is not looked at any more when it has run. */
+	reg->end_irq_work = IRQ_WORK_INIT_HARD(blk_dmabuf_end_irq_work);
+	INIT_LIST_HEAD(&reg->buf_list);
+	RCU_INIT_POINTER(reg->disk, disk);
+	reg->dma_dev = blk_dmabuf_disk_dev(disk);
+	reg->devt = disk_devt(disk);
+	strscpy(reg->disk_name, disk->disk_name);
 	reg->uid = current_uid();
 	reg->pid = task_tgid_nr(current);
-	reg->node = NUMA_NO_NODE;
-	strscpy(reg->exporter, dmabuf->exp_name);
 	return reg;
 }
 
+static struct blk_dmabuf_buffer *
+blk_dmabuf_buffer_find(const struct dma_buf *dmabuf)
+{
+	struct blk_dmabuf_buffer *buf;
+
+	lockdep_assert_held(&blk_dmabuf_registry);
+
+	hash_for_each_possible(blk_dmabuf_buffers, buf, hash,
+			       (unsigned long)dmabuf)
+		if (buf->dmabuf == dmabuf)
+			return buf;
+	return NULL;
+}
+
+/* The buffer of @dmabuf, with a memory reference; a new one if there is none. */
+static struct blk_dmabuf_buffer *blk_dmabuf_buffer_get(struct dma_buf *dmabuf)
+{
+	struct blk_dmabuf_buffer *buf = blk_dmabuf_buffer_find(dmabuf);
+
+	if (buf) {
+		refcount_inc(&buf->ref);
+		return buf;
+	}
+	buf = kzalloc_obj(*buf, GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return NULL;
+	refcount_set(&buf->ref, 1);
+	INIT_LIST_HEAD(&buf->regs);
+	INIT_LIST_HEAD(&buf->attachments);
+	mutex_init(&buf->lock);
+	buf->dmabuf = dmabuf;
+	/* A buffer that is read-only for its holder is so for the device. */
+	buf->dir = dmabuf->file->f_mode & FMODE_WRITE ? DMA_BIDIRECTIONAL :
+							DMA_TO_DEVICE;
+	buf->bytes = dmabuf->size;
+	buf->inode = file_inode(dmabuf->file)->i_ino;
+	buf->memcg = get_mem_cgroup_from_current();
+	strscpy(buf->exporter, dmabuf->exp_name);
+	return buf;
+}
+
+/* The registration of @buf on @disk that is not about to end, or NULL. */
+static struct blk_dmabuf *blk_dmabuf_on(struct blk_dmabuf_buffer *buf,
+					const struct gendisk *disk)
+{
+	struct blk_dmabuf *reg;
+
+	lockdep_assert_held(&blk_dmabuf_registry);
+
+	list_for_each_entry(reg, &buf->regs, buf_list)
+		if (rcu_access_pointer(reg->disk) == disk &&
+		    refcount_read(&reg->users))
+			return reg;
+	return NULL;
+}
+
 /* Enter into the registry, unless the pair is there or the disk is going. */
-static int blk_dmabuf_publish(struct blk_dmabuf *reg,
+static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
+			      struct dma_buf *dmabuf,
 			      struct blk_dmabuf_attach *args)
 {
+	struct blk_dmabuf_buffer *buf;
 	struct blk_dmabuf *other;
 	int error;
 
 	guard(mutex)(&blk_dmabuf_registry);
-	if (!disk_live(reg->disk)) {
+	/* del_gendisk() marks the disk before it ends what is registered. */
+	if (test_bit(GD_DEAD, &disk->state) || !disk_live(disk)) {
 		args->reason = BLK_DMABUF_NO_DEVICE;
 		return -ENODEV;
 	}
-	other = blk_dmabuf_find(reg->disk, reg->dmabuf);
+	buf = blk_dmabuf_buffer_get(dmabuf);
+	if (!buf)
+		return -ENOMEM;
+	other = blk_dmabuf_on(buf, disk);
 	if (other) {
 		args->id = other->id;
 		args->reason = BLK_DMABUF_DUPLICATE;
-		blk_dmabuf_put(other);
-		return -EEXIST;
+		error = -EEXIST;
+		goto put;
 	}
+	error = blk_dmabuf_disk_add(disk, reg);
+	if (error)
+		goto put;
+	reg->buf = buf;
 	error = xa_alloc_cyclic(&blk_dmabuf_ids, &reg->id, reg, xa_limit_31b,
 				&blk_dmabuf_next_id, GFP_KERNEL);
-	return min(error, 0);
+	if (error < 0)
+		goto del;
+	if (!buf->nr_regs++) {
+		/* One memory and one dma-buf reference for all that follow. */
+		refcount_inc(&buf->ref);
+		get_dma_buf(dmabuf);
+		hash_add(blk_dmabuf_buffers, &buf->hash, (unsigned long)dmabuf);
+	}
+	list_add_tail_rcu(&reg->buf_list, &buf->regs);
+	return 0;
+
+del:
+	blk_dmabuf_disk_del(disk, reg);
+put:
+	blk_dmabuf_buffer_put(buf);
+	return error;
+}
+
+/* Attach to the disk's own device, so that an exporter that refuses shows. */
+static int blk_dmabuf_attach_now(struct blk_dmabuf *reg,
+				 enum blk_dmabuf_reason *reason)
+{
+	struct blk_dmabuf_attachment *attach;
+
+	if (!reg->dma_dev)
+		return 0;
+	guard(mutex)(&reg->buf->lock);
+	attach = blk_dmabuf_attachment_get(reg, reg->dma_dev, reason);
+	return PTR_ERR_OR_ZERO(attach);
 }
 
 /**
  * blk_dmabuf_attach - register a dma-buf on a disk
  * @disk: the disk, checked with blk_dmabuf_check_disk()
- * @dma_dev: device that does its DMA
  * @dmabuf: the dma-buf; the registration takes a reference of its own
  * @args: where the reason and the id go
  *
@@ -609,41 +1344,39 @@ static int blk_dmabuf_publish(struct blk_dmabuf *reg,
  * blk_dmabuf_release(), or an ERR_PTR; -EEXIST if the pair is registered
  */
 struct blk_dmabuf *blk_dmabuf_attach(struct gendisk *disk,
-				     struct device *dma_dev,
 				     struct dma_buf *dmabuf,
 				     struct blk_dmabuf_attach *args)
 {
+	enum blk_dmabuf_reason reason;
 	struct blk_dmabuf *reg;
+	unsigned int noio;
 	int error;
 
 	args->reason = BLK_DMABUF_ATTACH_FAILED;
-	reg = blk_dmabuf_alloc(disk, dma_dev, dmabuf);
+	reg = blk_dmabuf_alloc(disk);
 	if (!reg)
 		return ERR_PTR(-ENOMEM);
-
-	reg->attach = dma_buf_dynamic_attach(dmabuf, dma_dev,
-					     &blk_dmabuf_attach_ops, reg);
-	if (IS_ERR(reg->attach)) {
-		error = PTR_ERR(reg->attach);
-		goto put;
+	/* Disks that go away wait for the locks, and reclaim for disks. */
+	noio = memalloc_noio_save();
+	error = blk_dmabuf_publish(reg, disk, dmabuf, args);
+	if (error) {
+		blk_dmabuf_free(reg);
+		goto restore;
 	}
-	get_dma_buf(dmabuf);
-	error = blk_dmabuf_publish(reg, args);
+	error = blk_dmabuf_attach_now(reg, &reason);
+	if (error) {
+		args->reason = reason;
+		blk_dmabuf_release(reg);
+	}
+restore:
+	memalloc_noio_restore(noio);
 	if (error)
-		goto detach;
-
+		return ERR_PTR(error);
 	args->id = reg->id;
 	args->reason = BLK_DMABUF_OK;
-	trace_blk_dmabuf_attach(reg->id, disk->disk_name, reg->exporter,
-				reg->bytes);
+	trace_blk_dmabuf_attach(reg->id, reg->disk_name, reg->buf->exporter,
+				reg->buf->inode, reg->buf->bytes);
 	return reg;
-
-detach:
-	dma_buf_detach(dmabuf, reg->attach);
-	dma_buf_put(dmabuf);
-put:
-	blk_dmabuf_put(reg);
-	return ERR_PTR(error);
 }
 
 /**
@@ -685,20 +1418,13 @@ struct blk_dmabuf *blk_dmabuf_get(u32 id)
 struct blk_dmabuf *blk_dmabuf_find(struct gendisk *disk,
 				   const struct dma_buf *dmabuf)
 {
+	struct blk_dmabuf_buffer *buf;
 	struct blk_dmabuf *reg;
-	unsigned long id;
 
-	guard(rcu)();
-	xa_for_each(&blk_dmabuf_ids, id, reg) {
-		/*
-		 * A dead one no longer holds the buffer it points to, which
-		 * can be another one at the same address by now.
-		 */
-		if (reg->disk == disk && reg->dmabuf == dmabuf &&
-		    !READ_ONCE(reg->dead) && kref_get_unless_zero(&reg->ref))
-			return reg;
-	}
-	return NULL;
+	guard(mutex)(&blk_dmabuf_registry);
+	buf = blk_dmabuf_buffer_find(dmabuf);
+	reg = buf ? blk_dmabuf_on(buf, disk) : NULL;
+	return reg && percpu_ref_tryget(&reg->ref) ? reg : NULL;
 }
 
 /**
@@ -709,14 +1435,14 @@ struct blk_dmabuf *blk_dmabuf_find(struct gendisk *disk,
  */
 struct dma_buf *blk_dmabuf_get_dmabuf(u32 id)
 {
-	struct blk_dmabuf *reg = blk_dmabuf_get(id);
 	struct dma_buf *dmabuf = ERR_PTR(-ENODEV);
+	struct blk_dmabuf *reg = blk_dmabuf_get(id);
 
 	if (!reg)
 		return ERR_PTR(-ENOENT);
-	scoped_guard(mutex, &reg->lock) {
-		if (!reg->dead) {
-			dmabuf = reg->dmabuf;
+	scoped_guard(mutex, &reg->buf->lock) {
+		if (!reg->buf->dead && !READ_ONCE(reg->dead)) {
+			dmabuf = reg->buf->dmabuf;
 			get_dma_buf(dmabuf);
 		}
 	}
@@ -724,22 +1450,271 @@ struct dma_buf *blk_dmabuf_get_dmabuf(u32 id)
 	return dmabuf;
 }
 
-/**
- * blk_dmabuf_get_map - take a reference to the current map
- * @reg: registration, held by the caller or found under RCU
- *
- * Return: the map, to be dropped with percpu_ref_put(), or NULL if unmapped.
- * The map holds the registration.
- */
-struct blk_dmabuf_map *blk_dmabuf_get_map(struct blk_dmabuf *reg)
+/* Do the limits of its disk permit what @reg has mapped?  Not for stacks. */
+static bool blk_dmabuf_fits(struct blk_dmabuf *reg)
 {
-	struct blk_dmabuf_map *map;
+	struct blk_dmabuf_mapping *mapping;
+	struct gendisk *disk;
 
 	guard(rcu)();
-	map = rcu_dereference(reg->map);
-	if (map && percpu_ref_tryget_live(&map->ref))
-		return map;
+	disk = rcu_dereference(reg->disk);
+	mapping = blk_dmabuf_mapping_of(reg->buf, reg->dma_dev);
+	return !disk || !mapping ||
+	       blk_dmabuf_mapping_fits(mapping, &disk->queue->limits);
+}
+
+/* Map for @dev, and remember how that went. */
+static int blk_dmabuf_map_for(struct blk_dmabuf *reg,
+			      const struct device *dev,
+			      enum blk_dmabuf_reason *reason)
+{
+	int error;
+
+	*reason = BLK_DMABUF_IS_DEAD;
+	if (READ_ONCE(reg->dead))
+		return -ENODEV;
+	error = blk_dmabuf_buffer_map(reg, dev, reason);
+	if (!error && dev == reg->dma_dev && !blk_dmabuf_fits(reg)) {
+		*reason = BLK_DMABUF_LAYOUT;
+		error = -EOPNOTSUPP;
+	}
+	WRITE_ONCE(reg->reason, error ? *reason : BLK_DMABUF_OK);
+	return error;
+}
+
+/* The device behind @dev, 0 for the first, that @reg's buffer is attached to. */
+static struct device *blk_dmabuf_nth_dev(struct blk_dmabuf *reg, int n)
+{
+	struct blk_dmabuf_attachment *attach;
+
+	guard(mutex)(&reg->buf->lock);
+	list_for_each_entry(attach, &reg->buf->attachments, list)
+		if (!n--)
+			return get_device(attach->dev);
 	return NULL;
+}
+
+/**
+ * blk_dmabuf_map - make sure that there is a mapping
+ * @reg: registration
+ *
+ * Maps for the device of the disk; on a stack of disks for those that I/O has
+ * found so far.  Repeating it is free.  Context: may sleep, takes the resv lock.
+ *
+ * Return: 0, -ENODEV if dead, -EOPNOTSUPP if the device cannot use the layout or
+ * the memory, -EINTR if a signal came, or what the exporter says
+ */
+int blk_dmabuf_map(struct blk_dmabuf *reg)
+{
+	enum blk_dmabuf_reason reason = BLK_DMABUF_IS_DEAD;
+	int error = READ_ONCE(reg->dead) ? -ENODEV : 0;
+	struct device *dev;
+	int n;
+
+	if (!error && reg->dma_dev)
+		error = blk_dmabuf_map_for(reg, reg->dma_dev, &reason);
+	else
+		for (n = 0; !error && (dev = blk_dmabuf_nth_dev(reg, n)); n++) {
+			error = blk_dmabuf_map_for(reg, dev, &reason);
+			put_device(dev);
+		}
+	return error ? blk_dmabuf_refuse(reg->devt, reg, reason, error) : 0;
+}
+
+/**
+ * blk_dmabuf_map_missed - map what an I/O did not find
+ * @io: the I/O, none of its bios in flight any more
+ *
+ * Makes @io ready to be issued again, or refuses it.  Context: may sleep, takes the
+ * resv lock.
+ *
+ * Return: as blk_dmabuf_map()
+ */
+int blk_dmabuf_map_missed(struct blk_dmabuf_io *io)
+{
+	const struct device *dev = io->missed;
+	enum blk_dmabuf_reason reason;
+	int error;
+
+	io->wait = false;
+	io->seq = 0;
+	if (!dev)
+		return 0;
+	error = blk_dmabuf_map_for(io->reg, dev, &reason);
+	if (error)
+		blk_dmabuf_refuse_io(io, io->desc.dev, reason, error);
+	io->missed = NULL;
+	return error;
+}
+
+/**
+ * blk_dmabuf_unmap - wait for I/O in flight and drop the mapping
+ * @reg: registration
+ *
+ * The next I/O maps again.  Other registrations of the buffer on the same device
+ * share the mapping, and map again as well.
+ *
+ * Return: 0, also if there is no mapping, or -ENODEV if dead
+ */
+int blk_dmabuf_unmap(struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+
+	guard(mutex)(&buf->lock);
+	if (buf->dead || READ_ONCE(reg->dead))
+		return -ENODEV;
+	blk_dmabuf_buffer_unpublish(buf, reg->dma_dev);
+	blk_dmabuf_buffer_finish(buf);
+	return 0;
+}
+
+/* Is a mapping of @buf, or was one just now, one that has to be synced? */
+static bool blk_dmabuf_is_synced(struct blk_dmabuf_buffer *buf)
+{
+	const struct blk_dmabuf_mapping *mapping;
+	struct blk_dmabuf_attachment *attach;
+
+	dma_resv_assert_held(buf->dmabuf->resv);
+
+	list_for_each_entry(attach, &buf->attachments, list) {
+		mapping = blk_dmabuf_published(attach) ?: attach->dying;
+		if (mapping && mapping->sync)
+			return true;
+	}
+	return false;
+}
+
+/* CPU access that is permitted at the moment, with the resv lock held or not. */
+static bool blk_dmabuf_may_zero(struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	bool synced;
+
+	if (buf->dead || READ_ONCE(reg->dead))
+		return false;
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	synced = blk_dmabuf_is_synced(buf);
+	dma_resv_unlock(buf->dmabuf->resv);
+	return !synced;
+}
+
+/* Wait for fences before a lock is taken that disks which go away wait for. */
+static int blk_dmabuf_wait_idle(struct blk_dmabuf *reg)
+{
+	struct dma_buf *dmabuf = NULL;
+	long left;
+
+	scoped_guard(mutex, &reg->buf->lock) {
+		if (reg->buf->dead)
+			return -ENODEV;
+		dmabuf = reg->buf->dmabuf;
+		get_dma_buf(dmabuf);
+	}
+	left = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(true),
+				     true, BLK_DMABUF_MOVE_TIMEOUT);
+	dma_buf_put(dmabuf);
+	return left > 0 ? 0 : left ?: -ETIMEDOUT;
+}
+
+/**
+ * blk_dmabuf_zero - zero a piece of a buffer through its CPU mapping
+ * @reg: registration
+ * @offset: first byte
+ * @len: bytes
+ *
+ * For holes of files.  Context: may sleep, takes the resv lock.
+ *
+ * Memory that is bounced or cached cannot be zeroed: exporters sync all of a
+ * buffer around CPU access, and what a device reads into another part of it
+ * meanwhile would be lost.
+ *
+ * Return: 0; -EINTR if a signal came; -EOPNOTSUPP if there is no CPU access
+ */
+int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	struct dma_buf *dmabuf = buf->dmabuf;
+	struct iosys_map map;
+	int error;
+
+	if (offset > buf->bytes || len > buf->bytes - offset ||
+	    buf->dir == DMA_TO_DEVICE)
+		return -EOPNOTSUPP;
+	error = blk_dmabuf_wait_idle(reg);
+	if (error)
+		return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
+	/* Nothing is mapped by us, and no registration drained, meanwhile. */
+	guard(mutex)(&buf->lock);
+	if (!blk_dmabuf_may_zero(reg))
+		return -EOPNOTSUPP;
+	error = dma_buf_begin_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
+	if (error)
+		return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
+	dma_resv_lock(dmabuf->resv, NULL);
+	error = dma_buf_vmap(dmabuf, &map);
+	if (!error) {
+		iosys_map_memset(&map, offset, 0, len);
+		dma_buf_vunmap(dmabuf, &map);
+	}
+	dma_resv_unlock(dmabuf->resv);
+	dma_buf_end_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
+	return error ? -EOPNOTSUPP : 0;
+}
+
+/* The mapping that describes @reg best: of a stack the one with most ranges. */
+static const struct blk_dmabuf_mapping *
+blk_dmabuf_reg_mapping(const struct blk_dmabuf *reg)
+{
+	const struct blk_dmabuf_mapping *mapping, *best = NULL;
+	const struct blk_dmabuf_attachment *attach;
+
+	list_for_each_entry_rcu(attach, &reg->buf->attachments, list) {
+		if (reg->dma_dev && attach->dev != reg->dma_dev)
+			continue;
+		mapping = rcu_dereference(attach->mapping);
+		if (mapping && (!best || mapping->nr_ranges > best->nr_ranges))
+			best = mapping;
+	}
+	return best;
+}
+
+/**
+ * blk_dmabuf_get_flags - BLK_DMABUF_F_* of a registration and its mapping
+ * @reg: registration
+ */
+u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg)
+{
+	const struct blk_dmabuf_mapping *mapping;
+	u32 flags = 0;
+
+	if (reg->buf->dir == DMA_BIDIRECTIONAL)
+		flags |= BLK_DMABUF_F_WRITABLE;
+	if (!reg->dma_dev)
+		flags |= BLK_DMABUF_F_STACK;
+	guard(rcu)();
+	mapping = blk_dmabuf_reg_mapping(reg);
+	if (mapping && mapping->sync)
+		flags |= BLK_DMABUF_F_SYNC;
+	if (mapping && mapping->peer)
+		flags |= BLK_DMABUF_F_P2P;
+	return flags;
+}
+
+/**
+ * blk_dmabuf_get_node - NUMA node of the memory of a registration
+ * @reg: registration
+ *
+ * Return: the node, or NUMA_NO_NODE if that is not known yet or there is none
+ */
+int blk_dmabuf_get_node(struct blk_dmabuf *reg)
+{
+	const struct blk_dmabuf_attachment *attach;
+
+	guard(rcu)();
+	list_for_each_entry_rcu(attach, &reg->buf->attachments, list)
+		if (attach->node != NUMA_NO_NODE)
+			return READ_ONCE(attach->node);
+	return NUMA_NO_NODE;
 }
 
 static void blk_dmabuf_sum_stats(struct blk_dmabuf *reg,
@@ -755,27 +1730,28 @@ static void blk_dmabuf_sum_stats(struct blk_dmabuf *reg,
 		info->writes += s->writes;
 		info->write_bytes += s->write_bytes;
 		info->errors += s->errors;
+		info->retries += s->retries;
 	}
 }
 
-/**
- * blk_dmabuf_get_flags - BLK_DMABUF_F_* of a registration and its current map
- * @reg: registration
- */
-u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg)
+/* What its attachments say; under RCU. */
+static void blk_dmabuf_get_mapped(struct blk_dmabuf *reg,
+				  struct blk_dmabuf_info *info)
 {
-	const struct blk_dmabuf_map *map;
-	u32 flags = 0;
+	const struct blk_dmabuf_attachment *attach;
+	const struct blk_dmabuf_mapping *mapping;
 
-	if (reg->dir == DMA_BIDIRECTIONAL)
-		flags |= BLK_DMABUF_F_WRITABLE;
-	guard(rcu)();
-	map = rcu_dereference(reg->map);
-	if (map && map->sync)
-		flags |= BLK_DMABUF_F_SYNC;
-	if (map && map->peer)
-		flags |= BLK_DMABUF_F_P2P;
-	return flags;
+	list_for_each_entry_rcu(attach, &reg->buf->attachments, list) {
+		if (reg->dma_dev && attach->dev != reg->dma_dev)
+			continue;
+		info->devices++;
+	}
+	info->generation = blk_dmabuf_sum_generations(reg);
+	mapping = blk_dmabuf_reg_mapping(reg);
+	if (!mapping)
+		return;
+	info->state = BLK_DMABUF_LIVE;
+	info->ranges = mapping->nr_ranges;
 }
 
 /**
@@ -787,264 +1763,85 @@ u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg)
  */
 void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info)
 {
-	const struct queue_limits *lim = &reg->disk->queue->limits;
-	struct blk_dmabuf_map *map;
+	const struct blk_dmabuf_buffer *buf = reg->buf;
+	struct gendisk *disk;
 
 	*info = (struct blk_dmabuf_info) {
 		.id		= reg->id,
 		.flags		= blk_dmabuf_get_flags(reg),
 		.reason		= READ_ONCE(reg->reason),
-		.dev_major	= MAJOR(disk_devt(reg->disk)),
-		.dev_minor	= MINOR(disk_devt(reg->disk)),
+		.dev_major	= MAJOR(reg->devt),
+		.dev_minor	= MINOR(reg->devt),
 		.uid		= from_kuid(&init_user_ns, reg->uid),
 		.pid		= reg->pid,
-		.bytes		= reg->bytes,
-		.max_io		= min_not_zero(lim->max_user_sectors,
-					       lim->max_dmabuf_sectors) <<
-				  SECTOR_SHIFT,
-		.generation	= READ_ONCE(reg->generation),
-		.invalidations	= READ_ONCE(reg->invalidations),
-		.inode		= reg->inode,
+		.bytes		= buf->bytes,
+		.sharers	= READ_ONCE(buf->nr_regs),
+		.generation	= reg->generation,
+		.invalidations	= READ_ONCE(buf->invalidations),
+		.inode		= buf->inode,
 	};
-	strscpy(info->disk, reg->disk->disk_name);
-	strscpy(info->exporter, reg->exporter);
+	strscpy(info->disk, reg->disk_name);
+	strscpy(info->exporter, buf->exporter);
 	blk_dmabuf_sum_stats(reg, info);
 
-	if (READ_ONCE(reg->dead)) {
+	guard(rcu)();
+	disk = rcu_dereference(reg->disk);
+	if (!disk) {
 		info->state = BLK_DMABUF_DEAD;
 		return;
 	}
-	guard(rcu)();
-	map = rcu_dereference(reg->map);
-	if (!map)
-		return;
-	info->state = BLK_DMABUF_LIVE;
-	info->ranges = map->nr_ranges;
+	info->max_io = blk_dmabuf_max_sectors(&disk->queue->limits) <<
+		       SECTOR_SHIFT;
+	blk_dmabuf_get_mapped(reg, info);
 }
 
-/* The next registration on @disk behind @id, with a memory reference. */
-static struct blk_dmabuf *blk_dmabuf_next_on(struct gendisk *disk, u32 id)
+/* The first registration on @disk, with a memory reference. */
+static struct blk_dmabuf *blk_dmabuf_first_on(struct gendisk *disk)
 {
+	struct blk_dmabuf_disk *ddisk;
 	struct blk_dmabuf *reg;
 
-	guard(rcu)();
-	for (reg = blk_dmabuf_next(id); reg; reg = blk_dmabuf_next(reg->id))
-		if (reg->disk == disk && kref_get_unless_zero(&reg->ref))
-			return reg;
-	return NULL;
+	guard(mutex)(&blk_dmabuf_registry);
+	ddisk = blk_dmabuf_disk_find(disk);
+	if (!ddisk)
+		return NULL;
+	reg = list_first_entry(&ddisk->regs, struct blk_dmabuf, disk_list);
+	/* It is in the list, so blk_dmabuf_end() has not killed the reference. */
+	percpu_ref_get(&reg->ref);
+	return reg;
 }
 
 /**
- * blk_dmabuf_del_disk - end all that is selected and registered on a disk
+ * blk_dmabuf_end_disk - end all that is registered on a disk
  * @disk: the disk, no longer live
+ * @added: blk_dmabuf_add_disk() was called for it
  *
- * Called by del_gendisk() when its queue is dead, so that no I/O is left to
- * wait for, and before the driver lets go of the DMA device.
+ * Called by del_gendisk() before the driver lets go of the DMA device.  If the
+ * disk has a queue of its own no I/O of it is left to wait for; below a stack
+ * there can be.
  */
-void blk_dmabuf_del_disk(struct gendisk *disk)
+void blk_dmabuf_end_disk(struct gendisk *disk, bool added)
 {
-	struct blk_dmabuf *reg;
-	u32 id = 0;
+	struct device *dev = blk_dmabuf_disk_dev(disk);
+	struct blk_dmabuf *reg, *next;
+	LIST_HEAD(ended);
 
-	blk_dmabuf_policy_del_disk(disk);
-
-	/* From here on blk_dmabuf_publish() sees that the disk is not live. */
-	mutex_lock(&blk_dmabuf_registry);
-	mutex_unlock(&blk_dmabuf_registry);
-	while ((reg = blk_dmabuf_next_on(disk, id))) {
-		id = reg->id;
-		blk_dmabuf_kill(reg);
+	/* Unpublish all mappings first: their grace periods are one then. */
+	while ((reg = blk_dmabuf_first_on(disk))) {
+		if (!blk_dmabuf_unlink(reg)) {
+			blk_dmabuf_put(reg);
+			continue;
+		}
+		list_add_tail(&reg->disk_list, &ended);
+		guard(mutex)(&reg->buf->lock);
+		if (!reg->buf->dead)
+			blk_dmabuf_buffer_unpublish(reg->buf, reg->dma_dev);
+	}
+	if (added && dev)
+		blk_dmabuf_put_dev(dev);
+	list_for_each_entry_safe(reg, next, &ended, disk_list) {
+		list_del(&reg->disk_list);
+		blk_dmabuf_drain(reg);
 		blk_dmabuf_put(reg);
 	}
 }
-
-/*
- * Hooks of the block layer.
- */
-
-/**
- * bio_dmabuf_set - point a bio to a piece of a dma-buf mapping
- * @bio: bio without vectors of its own
- * @iter: iterator made with iov_iter_dmabuf()
- *
- * The submitter keeps its reference to the map until the bio is done.
- */
-void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter)
-{
-	struct blk_dmabuf_map *map = iter->dmabuf->map;
-	unsigned int idx = blk_dmabuf_map_find(map, iter->iov_offset);
-
-	WARN_ON_ONCE(bio->bi_max_vecs);
-
-	bio->bi_dmabuf = iter->dmabuf;
-	bio->bi_iter.bi_idx = idx;
-	bio->bi_iter.bi_offset = iter->iov_offset - map->ranges[idx].start;
-	bio->bi_iter.bi_size = iov_iter_count(iter);
-	bio->bi_opf |= REQ_DMABUF;
-	bio_set_flag(bio, BIO_CLONED);
-}
-
-void bio_dmabuf_advance_iter(const struct bio *bio, struct bvec_iter *iter,
-			     unsigned int bytes)
-{
-	blk_dmabuf_map_advance(bio->bi_dmabuf->map, iter, bytes);
-}
-EXPORT_SYMBOL_GPL(bio_dmabuf_advance_iter);
-
-/**
- * bio_dmabuf_enter - may this bio use this queue, and which hctx?
- * @bio: bio with REQ_DMABUF that has entered the queue, so that the queue's
- *	limits stay what they are
- * @cached: request that would be used, set to NULL if it must not be
- *
- * Addresses of one device mean something else, or nothing, on another one, and
- * whatever looks at pages must not get this bio.
- *
- * Return: false if the bio was refused and has been ended
- */
-bool bio_dmabuf_enter(struct bio *bio, struct request **cached)
-{
-	struct blk_dmabuf *reg = bio->bi_dmabuf->map->reg;
-	struct gendisk *disk = bio->bi_bdev->bd_disk;
-	enum blk_dmabuf_reason reason;
-
-	reason = blk_dmabuf_check_disk(disk);
-	if (reason == BLK_DMABUF_OK && disk != reg->disk)
-		reason = BLK_DMABUF_WRONG_DEVICE;
-	if (reason == BLK_DMABUF_OK && bio_has_crypt_ctx(bio))
-		reason = BLK_DMABUF_CRYPTO;
-	if (reason == BLK_DMABUF_OK && bio_op(bio) != REQ_OP_READ &&
-	    bio_op(bio) != REQ_OP_WRITE)
-		reason = BLK_DMABUF_NO_DRIVER;
-	if (unlikely(reason != BLK_DMABUF_OK)) {
-		bio->bi_dmabuf->refused = true;
-		blk_dmabuf_refuse(disk, reg, reason, -EOPNOTSUPP);
-		bio_endio_status(bio, BLK_STS_NOTSUPP);
-		return false;
-	}
-	if (!blk_dmabuf_policy_map_queue(bio, cached)) {
-		bio_endio_status(bio, BLK_STS_INVAL);
-		return false;
-	}
-	return true;
-}
-
-/**
- * bio_dmabuf_split_at - bio_split_io_at() for a dma-buf bio
- * @bio: the bio
- * @lim: queue limits
- * @segs: segments of what stays in front
- * @max_bytes: most bytes of that
- *
- * Return: 0 if it fits, sectors to split off, -EINVAL if it cannot be split so
- * that it does, -EAGAIN if it may not
- */
-int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
-			unsigned int *segs, unsigned int max_bytes)
-{
-	const struct blk_dmabuf_map *map = bio->bi_dmabuf->map;
-	unsigned int nsegs = 0, bytes = 0, gaps = 0;
-	struct bvec_iter iter = bio->bi_iter;
-	dma_addr_t addr, end = 0;
-
-	while (iter.bi_size) {
-		unsigned int len;
-
-		len = blk_dmabuf_map_segment(map, lim, &iter, &addr);
-		if (addr & lim->dma_alignment)
-			return -EINVAL;
-		if (nsegs == lim->max_segments || bytes == max_bytes)
-			goto split;
-		if (nsegs && (addr | end) & lim->virt_boundary_mask)
-			goto split;
-		if (nsegs)
-			gaps |= addr | end;
-		len = min(len, max_bytes - bytes);
-		nsegs++;
-		bytes += len;
-		end = addr + len;
-		blk_dmabuf_map_advance(map, &iter, len);
-	}
-	*segs = nsegs;
-	bio->bi_bvec_gap_bit = ffs(gaps);
-	return 0;
-
-split:
-	if (bio->bi_opf & REQ_ATOMIC)
-		return -EINVAL;
-	/* Part of it may be in flight when the rest would block. */
-	if (bio->bi_opf & REQ_NOWAIT)
-		return -EAGAIN;
-	bytes = ALIGN_DOWN(bytes, lim->logical_block_size);
-	if (!bytes)
-		return -EINVAL;
-	*segs = nsegs;
-	bio->bi_bvec_gap_bit = ffs(gaps);
-	return bytes >> SECTOR_SHIFT;
-}
-
-static void blk_rq_dmabuf_sync(struct request *rq, bool for_cpu)
-{
-	const struct blk_dmabuf_map *map = rq->bio->bi_dmabuf->map;
-	enum dma_data_direction dir = rq_dma_dir(rq);
-	struct device *dev = map->reg->dma_dev;
-	struct bvec_iter iter = rq->bio->bi_iter;
-
-	while (iter.bi_size) {
-		dma_addr_t addr;
-		unsigned int len;
-
-		len = blk_dmabuf_map_segment(map, &rq->q->limits, &iter, &addr);
-		if (for_cpu)
-			dma_sync_single_for_cpu(dev, addr, len, dir);
-		else
-			dma_sync_single_for_device(dev, addr, len, dir);
-		blk_dmabuf_map_advance(map, &iter, len);
-	}
-}
-
-/**
- * blk_rq_dmabuf_iter_start - yield the first premapped range of a request
- * @rq: request with REQ_DMABUF
- * @dma_dev: device that the driver would map to
- * @iter: as for blk_rq_dma_map_iter_start(), its ->iter initialised
- */
-bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
-			      struct blk_dma_iter *iter)
-{
-	const struct blk_dmabuf_map *map = rq->bio->bi_dmabuf->map;
-
-	iter->p2pdma = (struct pci_p2pdma_map_state) {
-		.map = PCI_P2PDMA_MAP_NONE,
-	};
-	if (WARN_ON_ONCE(map->reg->dma_dev != dma_dev)) {
-		iter->status = BLK_STS_INVAL;
-		return false;
-	}
-	iter->status = BLK_STS_OK;
-	WRITE_ONCE(rq->bio->bi_dmabuf->desc.hctx, rq->mq_hctx->queue_num);
-	if (map->sync)
-		blk_rq_dmabuf_sync(rq, false);
-	return blk_rq_dmabuf_iter_next(rq, iter);
-}
-
-bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
-{
-	const struct blk_dmabuf_map *map = rq->bio->bi_dmabuf->map;
-	struct bvec_iter *pos = &iter->iter.iter;
-
-	if (!pos->bi_size)
-		return false;
-	iter->len = blk_dmabuf_map_segment(map, &rq->q->limits, pos,
-					   &iter->addr);
-	blk_dmabuf_map_advance(map, pos, iter->len);
-	return true;
-}
-
-/* What is left to do where an ordinary request would be unmapped. */
-void blk_rq_dmabuf_done(struct request *rq)
-{
-	if (rq->bio->bi_dmabuf->map->sync)
-		blk_rq_dmabuf_sync(rq, true);
-}
-EXPORT_SYMBOL_GPL(blk_rq_dmabuf_done);

@@ -12,7 +12,7 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("syscall")
 int refused_attach(void *ctx)
 {
-	struct blk_dmabuf_attach args = { .bdev_fd = 3, .dmabuf_fd = 4 };
+	struct blk_dmabuf_attach args = { .fd = 3, .dmabuf_fd = 4 };
 
 	return bpf_blk_dmabuf_attach(&args, sizeof(args)) ? 0 : args.error;
 }

@@ -133,6 +133,20 @@ options_completed() {
 	[ "$("$ctl" __complete read --length=4K --off)" = --offset ]
 }
 
+@test "completion offers devices below /dev, and leaves files to the shell" {
+	[ -n "$(ls /sys/class/block)" ] || skip "no block devices"
+	for command in check register list read write "copy x" stat top; do
+		# shellcheck disable=SC2086
+		"$ctl" __complete $command /dev/ > is
+		(cd /sys/class/block && ls) | sed 's|^|/dev/|' > should
+		same "devices of $command"
+		for word in "" / /etc/pass ./x; do
+			# shellcheck disable=SC2086
+			[ -z "$("$ctl" __complete $command "$word")" ]
+		done
+	done
+}
+
 @test "bash gets the same from the completion script" {
 	cat > script <<-END
 	. $root/user/blkdmabufctl.bash
@@ -183,7 +197,8 @@ wrong() {
 	unregister
 	unregister nothing
 	copy /dev/null
-	copy /etc/passwd ./copy
+	copy /dev/null -
+	copy - /dev/null
 	policy
 	policy frobnicate
 	policy load
@@ -222,8 +237,11 @@ wrong() {
 	read /dev/null --to x --depth 99999
 	read /dev/null --to x --block-size 1
 	read /dev/null --to x --block-size 1T
+	read ./x --to y --create
+	register ./x --udmabuf 4K --create
 	write /dev/null --to x
 	write /dev/null --from
+	write ./x --create
 	END
 }
 
@@ -287,8 +305,44 @@ wrong() {
 	read /dev/null --to x
 	write /dev/null --from x
 	copy x /dev/null/x
+	register /etc/passwd --udmabuf 4K
+	read /etc/passwd --to x
+	write x --from /etc/passwd --create
+	copy /etc/passwd x --create
 	END
 	[ ! -e x ]
+}
+
+@test "check of a file says what file system it is on, on any kernel" {
+	[ ! -e /dev/blkdmabuf ] || skip "this kernel has /dev/blkdmabuf"
+	command -v findmnt >/dev/null || skip "no findmnt"
+	echo x > file
+	apart "$ctl" check file
+	cat out
+	[ "$status" -eq 1 ]
+	grep -q "^filesystem  *-  *$(findmnt -n -o FSTYPE -T file)[ ,]" out
+	grep -q '^direct-io  ' out
+	grep -q '^file  *?  *not tried: /dev/blkdmabuf' out
+	apart "$ctl" -j check file
+	[ ! -s err ]
+	jq -e '.checks[] | select(.name == "file") | .ok == null' out
+	# Of a device there is nothing of that to tell.
+	apart "$ctl" check
+	! grep -e '^filesystem' -e '^file' out || false
+}
+
+@test "what is neither device nor file is told from what is not there" {
+	for path in /dev/null .; do
+		apart "$ctl" check $path
+		[ "$status" -eq 1 ]
+		[ ! -s out ]
+		grep -q "open $path: .*neither a block device nor a file" err
+	done
+	apart "$ctl" check ./nothing
+	[ "$status" -eq 1 ]
+	grep -q 'open ./nothing: No such file' err
+	apart "$ctl" -j check /dev/null
+	jq -e '.error | .code == "ENOTBLK" and .reason == "NO_DEVICE"' out
 }
 
 @test "check tells what an unpatched kernel lacks" {

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 
 /* Raised whenever something is added; old users keep working. */
-#define BLK_DMABUF_ABI_VERSION	1
+#define BLK_DMABUF_ABI_VERSION	2
 
 /**
  * enum blk_dmabuf_state - where a registration is in its life
@@ -43,8 +43,10 @@ enum blk_dmabuf_state {
  * blk_dmabuf:* carry both.
  *
  * @BLK_DMABUF_OK: it was not
- * @BLK_DMABUF_NO_DEVICE: the file is no block device that is alive
- * @BLK_DMABUF_NO_DRIVER: the device's driver takes no premapped I/O
+ * @BLK_DMABUF_NO_DEVICE: the file is neither a block device that is alive nor a
+ *	file on one
+ * @BLK_DMABUF_NO_DRIVER: the device's driver, or a driver that it is stacked
+ *	on, takes no premapped I/O
  * @BLK_DMABUF_INTEGRITY: the device has an integrity profile
  * @BLK_DMABUF_ZONED: the device is zoned
  * @BLK_DMABUF_CRYPTO: the I/O needs inline encryption
@@ -60,7 +62,7 @@ enum blk_dmabuf_state {
  * @BLK_DMABUF_UNALIGNED: offset or length unaligned for the device
  * @BLK_DMABUF_ACCESS: file, dma-buf or a security module do not permit this
  *	direction
- * @BLK_DMABUF_WRONG_DEVICE: an I/O reached another device than it was made for
+ * @BLK_DMABUF_LAYER: a layer below the disk or file takes no premapped I/O
  * @BLK_DMABUF_IO_ERROR: the device or the layers above it failed the I/O
  * @BLK_DMABUF_NO_DMABUF: the file descriptor is no dma-buf
  * @BLK_DMABUF_NOT_REGISTERED: the dma-buf is not registered on this device
@@ -79,6 +81,14 @@ enum blk_dmabuf_state {
  * @BLK_DMABUF_POLICY_HCTX: the policy chose what is no hctx of the device
  * @BLK_DMABUF_POLICY_HCTX_TYPE: the policy chose an hctx of another type than
  *	the request's (nvme's write_queues and poll_queues)
+ * @BLK_DMABUF_FILE_SYSTEM: the file system takes no dma-buf I/O
+ * @BLK_DMABUF_FILE: the file takes no direct I/O: DAX, encrypted, verity,
+ *	journalled or inline data, stable writes
+ * @BLK_DMABUF_MEMORY: it cannot be told what memory an address belongs to
+ * @BLK_DMABUF_MOVED: the exporter moved the buffer again and again before the
+ *	I/O reached the device
+ * @BLK_DMABUF_HOLE: a hole or what is behind the end of a file was to be read
+ *	into a buffer that has no CPU mapping to be zeroed through
  */
 enum blk_dmabuf_reason {
 	BLK_DMABUF_OK			= 0,
@@ -96,7 +106,7 @@ enum blk_dmabuf_reason {
 	BLK_DMABUF_RANGE		= 12,
 	BLK_DMABUF_UNALIGNED		= 13,
 	BLK_DMABUF_ACCESS		= 14,
-	BLK_DMABUF_WRONG_DEVICE		= 15,
+	BLK_DMABUF_LAYER		= 15,
 	BLK_DMABUF_IO_ERROR		= 16,
 	BLK_DMABUF_NO_DMABUF		= 17,
 	BLK_DMABUF_NOT_REGISTERED	= 18,
@@ -111,12 +121,18 @@ enum blk_dmabuf_reason {
 	BLK_DMABUF_POLICY_ACCESS	= 27,
 	BLK_DMABUF_POLICY_HCTX		= 28,
 	BLK_DMABUF_POLICY_HCTX_TYPE	= 29,
+	BLK_DMABUF_FILE_SYSTEM		= 30,
+	BLK_DMABUF_FILE			= 31,
+	BLK_DMABUF_MEMORY		= 32,
+	BLK_DMABUF_MOVED		= 33,
+	BLK_DMABUF_HOLE			= 34,
 	BLK_DMABUF_NR_REASONS
 };
 
 /**
  * struct blk_dmabuf_attach - what to register, and how it went
- * @bdev_fd: in: open block device; a partition means its disk
+ * @fd: in: open block device, or file on a file system on one; a partition
+ *	means its disk, a stack of disks means every disk below it
  * @dmabuf_fd: in: the dma-buf
  * @flags: in: must be zero
  * @error: out: 0 or -errno
@@ -125,7 +141,7 @@ enum blk_dmabuf_reason {
  *	one that is there already
  */
 struct blk_dmabuf_attach {
-	__s32	bdev_fd;
+	__s32	fd;
 	__s32	dmabuf_fd;
 	__u32	flags;
 	__s32	error;
@@ -136,6 +152,7 @@ struct blk_dmabuf_attach {
 #define BLK_DMABUF_F_WRITABLE	(1U << 0) /* device may write to the buffer */
 #define BLK_DMABUF_F_P2P	(1U << 1) /* mapped memory is another device's */
 #define BLK_DMABUF_F_SYNC	(1U << 2) /* caches or bounce buffers between */
+#define BLK_DMABUF_F_STACK	(1U << 3) /* the disk is a stack of others */
 
 /**
  * struct blk_dmabuf_info - one registration, as it is now
@@ -148,16 +165,21 @@ struct blk_dmabuf_attach {
  * @uid: user that registered it, in the initial user namespace
  * @pid: process that registered it (may be gone), in the initial pid namespace
  * @bytes: size of the dma-buf
- * @ranges: contiguous DMA ranges of the current mapping, 0 if unmapped
+ * @ranges: contiguous DMA ranges of the current mapping, 0 if unmapped; of a
+ *	stack the most that a device below it has
  * @max_io: largest single request the device takes on this buffer
+ * @devices: DMA devices that the buffer is attached to
+ * @sharers: registrations of the same buffer, this one included
  * @generation: mappings made so far
- * @invalidations: mappings that the exporter took away
+ * @invalidations: times that the exporter took the mappings away
  * @inode: inode number of the dma-buf, as in /proc/PID/fdinfo
  * @reads: completed reads (device to buffer)
  * @read_bytes: bytes of them
  * @writes: completed writes (buffer to device)
  * @write_bytes: bytes of them
  * @errors: I/O that failed or was refused after a slot was found
+ * @retries: I/O that was issued again because the buffer had moved, or was not
+ *	mapped for a device yet
  * @disk: name of the disk
  * @exporter: name of the exporter
  */
@@ -173,6 +195,8 @@ struct blk_dmabuf_info {
 	__u64	bytes;
 	__u32	ranges;
 	__u32	max_io;
+	__u32	devices;
+	__u32	sharers;
 	__u64	generation;
 	__u64	invalidations;
 	__u64	inode;
@@ -181,6 +205,7 @@ struct blk_dmabuf_info {
 	__u64	writes;
 	__u64	write_bytes;
 	__u64	errors;
+	__u64	retries;
 	char	disk[32];
 	char	exporter[32];
 };
@@ -198,13 +223,14 @@ struct blk_dmabuf_features {
 	__u32	nr_reasons;
 	__u32	max_slots;
 	__u32	resv;
-	__u64	refused[32];
+	__u64	refused[64];
 };
 
 /**
  * struct blk_dmabuf_channel - open a channel for an open file
- * @fd: in: block device, opened as the channel shall use it: what the file may
- *	not do, the channel may not do
+ * @fd: in: block device, or file of a file system that takes dma-buf I/O,
+ *	opened as the channel shall use it: what the file may not do, the
+ *	channel may not do
  * @flags: in: must be zero
  *
  * The ioctl returns the channel's file descriptor (close on exec).
@@ -247,11 +273,14 @@ struct blk_dmabuf_query {
 
 /**
  * struct blk_dmabuf_limits - what the channel's file takes
- * @block_size: positions and lengths of I/O are multiples of this
+ * @block_size: positions and lengths of reads are multiples of this
  * @dma_alignment: buffer offsets are multiples of this
  * @max_io: largest single request; longer I/O is split
  * @max_ranges: DMA ranges a single request may hold
- * @bytes: size of the device
+ * @bytes: size of the device or file
+ * @write_block_size: positions and lengths of writes are multiples of this; for
+ *	a file whole blocks of its file system
+ * @resv: zero
  */
 struct blk_dmabuf_limits {
 	__u32	block_size;
@@ -259,6 +288,8 @@ struct blk_dmabuf_limits {
 	__u32	max_io;
 	__u32	max_ranges;
 	__u64	bytes;
+	__u32	write_block_size;
+	__u32	resv;
 };
 
 /**

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Policies for dma-buf I/O: what a BPF program sees, and when it is asked.
- * This is their manual; <linux/blk-dmabuf.h> is for the block layer and drivers.
+ * This is their manual; <linux/bio-dmabuf.h> is for drivers.
  */
 #ifndef _LINUX_BLK_DMABUF_POLICY_H
 #define _LINUX_BLK_DMABUF_POLICY_H
@@ -13,9 +13,9 @@ struct gendisk;
 #define BLK_DMABUF_POLICY_NAME_MAX	16
 
 /**
- * struct blk_dmabuf_queue - a device that a policy was selected for
+ * struct blk_dmabuf_queue - a disk that a policy is selected for
  * @dev: device number of the disk, as in a completion's tracepoint
- * @nr_hctx: hardware queues
+ * @nr_hctx: hardware queues; 0 if the disk only passes I/O on to others
  * @node: NUMA node of the device, or -1
  * @disk: name of the disk
  */
@@ -63,8 +63,9 @@ struct blk_dmabuf_grant {
  * @slot: slot of the channel; before place() what the application asked for,
  *	BLK_DMABUF_SLOT_ANY if it leaves the choice to the policy
  * @hint: what the application passed
- * @id: the registration, once placed
- * @dev: device number of the disk
+ * @id: the registration; 0 in place(), and in complete() if place() chose a
+ *	slot where nothing is bound
+ * @dev: device number of the disk whose policy is asked
  * @uid: user who opened the channel, in the initial user namespace
  * @cgroup: id of the cgroup (v2) the channel was opened in
  * @submit_ns: when it was submitted, CLOCK_MONOTONIC
@@ -73,7 +74,8 @@ struct blk_dmabuf_grant {
  * @cpu: CPU it was submitted on: the application's, or that of the io_uring
  *	worker that goes on with what had to wait
  * @node: NUMA node of that CPU
- * @hctx: in complete() hardware queue of its last request, or -1
+ * @hctx: in complete() hardware queue of its last request, on whatever leaf
+ *	disk that was, or -1
  * @write: buffer to device
  *
  * Read-only.  Holds no address of any kind.
@@ -105,13 +107,25 @@ struct blk_dmabuf_desc {
  * be selected for many disks.  Every member but @name is optional, and a member
  * that is missing means the behaviour without a policy.
  *
- * Updating the link swaps the policy on all its disks without stopping I/O: for
- * each disk the new init(), then the old exit(), so what the two share must not
- * be torn down by the second.  If an init() refuses, all go back to the old one,
- * and a disk that the old one does not start on again has none.
- * Unregistering it selects none.  Either way I/O in flight finishes, exit() is
+ * Two disks have a say in an I/O.  The top disk is the one that the buffer is
+ * registered on: its policy has @admit, @place, @complete and @invalidated.  A
+ * leaf disk is one whose own driver gets a request: its policy has @map_queue.
+ * Without stacking (device mapper, MD, NVMe multipath) both are the same disk.
+ * In a stack the I/O may reach several leaf disks, at the same time on several
+ * CPUs; the policies of disks in between are not asked.  @init and @exit are
+ * about the disk that the policy is selected for, whatever that is.
+ *
+ * Updating the link swaps the policy on all its disks without stopping I/O:
+ * first the new init() for each disk, then the programs change on all of them,
+ * then the old exit() for each disk.  So what the two share must not be torn
+ * down by the second.  If an init() refuses, those that had succeeded are
+ * followed by their exit() and all disks keep the old policy, which goes on
+ * unawares.
+ *
+ * Unregistering selects none.  I/O in flight finishes in any case.  exit() is
  * called when no program of the policy runs for that disk any more, and none
- * runs afterwards.
+ * runs afterwards.  For one disk, one init() or exit() runs at a time; those of
+ * different disks may run at the same time.
  */
 struct blk_dmabuf_ops {
 	/**
@@ -128,8 +142,9 @@ struct blk_dmabuf_ops {
 	void (*exit)(struct blk_dmabuf_queue *queue);
 
 	/**
-	 * @admit: a channel binds a registration.  May sleep if the program is
-	 * sleepable.  Missing: whoever shows the dma-buf may bind it.
+	 * @admit: a channel binds a registration.  Asked of the top disk.  May
+	 * sleep if the program is sleepable; several may run at a time.
+	 * Missing: whoever shows the dma-buf may bind it.
 	 *
 	 * Return: 0, or -errno that the application gets
 	 */
@@ -137,14 +152,18 @@ struct blk_dmabuf_ops {
 
 	/**
 	 * @place: say where the data of an I/O goes, before its bio is built,
-	 * by bpf_blk_dmabuf_place().  Placing less than @desc->len is fine: it
-	 * is called again for the rest.  Placing nothing leaves the choice to
-	 * the application, which is an error if that left it to the policy.
-	 * May not sleep.
+	 * by bpf_blk_dmabuf_place().  Asked of the top disk.  Placing less than
+	 * @desc->len is fine: it is called again for the rest.  Placing nothing
+	 * leaves the choice to the application, which is an error if that left
+	 * it to the policy.  May not sleep.
+	 *
+	 * It is not asked about I/O that fails whatever it says: position and
+	 * length fit the file, and the file permits the direction.
 	 *
 	 * What is placed is checked: bound to the I/O's channel, inside the
-	 * buffer, aligned for the device, direction permitted.  A wrong answer
-	 * fails the I/O, is counted by kind, and reaches no memory.
+	 * buffer, aligned for the device, direction permitted, whole blocks
+	 * unless it is the last piece.  A wrong answer fails the I/O, is
+	 * counted by kind, and reaches no memory.
 	 *
 	 * Each placement is followed by one complete(), as long as the policy
 	 * stays selected.  It may say -EAGAIN: nothing was submitted since that
@@ -156,24 +175,27 @@ struct blk_dmabuf_ops {
 
 	/**
 	 * @map_queue: choose the hardware queue of a request, before it takes a
-	 * tag.  May not sleep.  An index that is no queue of the right type
-	 * fails the I/O; a queue without an online CPU means the default.
+	 * tag.  Asked of the leaf disk.  @desc is the I/O that the request is a
+	 * piece of, with @desc->dev the leaf disk.  May not sleep.  An index
+	 * that is no queue of the right type fails the I/O; a queue without an
+	 * online CPU means the default.
 	 *
 	 * Return: index of the hctx, or -1 for the submitting CPU's
 	 */
 	s32 (*map_queue)(struct blk_dmabuf_desc *desc);
 
 	/**
-	 * @complete: an I/O that place() has placed is over; without place(),
-	 * any I/O.  In any context, most often in the device's interrupt; may
-	 * not sleep.
+	 * @complete: an I/O that place() has placed is over, also if it was
+	 * refused for that; without place(), any I/O that came as far as to a
+	 * registration.  Told to the top disk.  In any context, most often in
+	 * the device's interrupt; may not sleep.
 	 */
 	void (*complete)(struct blk_dmabuf_desc *desc);
 
 	/**
-	 * @invalidated: a registration on the disk lost its mapping; the next
-	 * I/O on it maps again.  May not sleep: the exporter waits, with the
-	 * buffer's reservation lock held.
+	 * @invalidated: the exporter took the mappings of a registration; the
+	 * next I/O on it maps again.  Told to the top disk.  May not sleep: the
+	 * exporter waits, with the buffer's reservation lock held.
 	 */
 	void (*invalidated)(u32 id);
 

@@ -26,7 +26,7 @@
 	EM(BLK_DMABUF_RANGE, "range")					\
 	EM(BLK_DMABUF_UNALIGNED, "unaligned")				\
 	EM(BLK_DMABUF_ACCESS, "access")					\
-	EM(BLK_DMABUF_WRONG_DEVICE, "wrong-device")			\
+	EM(BLK_DMABUF_LAYER, "layer")					\
 	EM(BLK_DMABUF_IO_ERROR, "io-error")				\
 	EM(BLK_DMABUF_NO_DMABUF, "no-dmabuf")				\
 	EM(BLK_DMABUF_NOT_REGISTERED, "not-registered")			\
@@ -40,7 +40,12 @@
 	EM(BLK_DMABUF_POLICY_UNALIGNED, "policy-unaligned")		\
 	EM(BLK_DMABUF_POLICY_ACCESS, "policy-access")			\
 	EM(BLK_DMABUF_POLICY_HCTX, "policy-hctx")			\
-	EMe(BLK_DMABUF_POLICY_HCTX_TYPE, "policy-hctx-type")
+	EM(BLK_DMABUF_POLICY_HCTX_TYPE, "policy-hctx-type")		\
+	EM(BLK_DMABUF_FILE_SYSTEM, "file-system")			\
+	EM(BLK_DMABUF_FILE, "file")					\
+	EM(BLK_DMABUF_MEMORY, "memory")					\
+	EM(BLK_DMABUF_MOVED, "moved")					\
+	EMe(BLK_DMABUF_HOLE, "hole")
 
 /* For user space, which does not know the values. */
 #undef EM
@@ -57,65 +62,78 @@ BLK_DMABUF_REASONS
 #define blk_dmabuf_show_reason(reason)					\
 	__print_symbolic(reason, BLK_DMABUF_REASONS)
 
-/* A dma-buf was attached to a disk. */
+/* A dma-buf was registered on a disk; @inode is that of the dma-buf. */
 TRACE_EVENT(blk_dmabuf_attach,
-	TP_PROTO(u32 id, const char *disk, const char *exporter, u64 bytes),
-	TP_ARGS(id, disk, exporter, bytes),
+	TP_PROTO(u32 id, const char *disk, const char *exporter, u64 inode,
+		 u64 bytes),
+	TP_ARGS(id, disk, exporter, inode, bytes),
 	TP_STRUCT__entry(
 		__field(u32, id)
 		__string(disk, disk)
 		__string(exporter, exporter)
+		__field(u64, inode)
 		__field(u64, bytes)
 	),
 	TP_fast_assign(
 		__entry->id = id;
 		__assign_str(disk);
 		__assign_str(exporter);
+		__entry->inode = inode;
 		__entry->bytes = bytes;
 	),
-	TP_printk("id=%u disk=%s exporter=%s bytes=%llu", __entry->id,
-		  __get_str(disk), __get_str(exporter), __entry->bytes)
+	TP_printk("id=%u disk=%s exporter=%s inode=%llu bytes=%llu",
+		  __entry->id, __get_str(disk), __get_str(exporter),
+		  __entry->inode, __entry->bytes)
 );
 
-/* A mapping was published. */
+/* A mapping of the dma-buf @inode for the DMA device @dev was published. */
 TRACE_EVENT(blk_dmabuf_map,
-	TP_PROTO(u32 id, u64 generation, unsigned int ranges, bool sync),
-	TP_ARGS(id, generation, ranges, sync),
+	TP_PROTO(u64 inode, const char *dev, u64 generation,
+		 unsigned int ranges, bool sync, bool peer),
+	TP_ARGS(inode, dev, generation, ranges, sync, peer),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, inode)
+		__string(dev, dev)
 		__field(u64, generation)
 		__field(unsigned int, ranges)
 		__field(bool, sync)
+		__field(bool, peer)
 	),
 	TP_fast_assign(
-		__entry->id = id;
+		__entry->inode = inode;
+		__assign_str(dev);
 		__entry->generation = generation;
 		__entry->ranges = ranges;
 		__entry->sync = sync;
+		__entry->peer = peer;
 	),
-	TP_printk("id=%u generation=%llu ranges=%u sync=%d", __entry->id,
-		  __entry->generation, __entry->ranges, __entry->sync)
+	TP_printk("inode=%llu dev=%s generation=%llu ranges=%u peer=%d sync=%d",
+		  __entry->inode, __get_str(dev), __entry->generation,
+		  __entry->ranges, __entry->peer, __entry->sync)
 );
 
-/* A mapping was drained and is gone; @revoked if the exporter took it away. */
+/* It was drained and is gone; @revoked if the exporter took it away. */
 TRACE_EVENT(blk_dmabuf_invalidate,
-	TP_PROTO(u32 id, u64 generation, u64 drain_ns, bool revoked),
-	TP_ARGS(id, generation, drain_ns, revoked),
+	TP_PROTO(u64 inode, const char *dev, u64 generation, u64 drain_ns,
+		 bool revoked),
+	TP_ARGS(inode, dev, generation, drain_ns, revoked),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, inode)
+		__string(dev, dev)
 		__field(u64, generation)
 		__field(u64, drain_ns)
 		__field(bool, revoked)
 	),
 	TP_fast_assign(
-		__entry->id = id;
+		__entry->inode = inode;
+		__assign_str(dev);
 		__entry->generation = generation;
 		__entry->drain_ns = drain_ns;
 		__entry->revoked = revoked;
 	),
-	TP_printk("id=%u generation=%llu drain_ns=%llu revoked=%d",
-		  __entry->id, __entry->generation, __entry->drain_ns,
-		  __entry->revoked)
+	TP_printk("inode=%llu dev=%s generation=%llu drain_ns=%llu revoked=%d",
+		  __entry->inode, __get_str(dev), __entry->generation,
+		  __entry->drain_ns, __entry->revoked)
 );
 
 /*

@@ -6,28 +6,35 @@
  * <linux/blk-dmabuf-policy.h>, because this one is part of every bio.h.
  *
  * A bio with REQ_DMABUF carries no pages.  ->bi_dmabuf points to an I/O on a
- * mapping that was made once, ->bi_iter.bi_idx is a range of that mapping and
- * ->bi_iter.bi_offset a byte in that range.  Such a bio is never merged, so a
- * request holds one.
+ * buffer, and ->bi_iter holds a 64-bit byte offset in that buffer.  Advancing,
+ * cloning and splitting such a bio is arithmetic: no mapping is looked at.  The
+ * bio is never merged, so a request holds one.
+ *
+ * The buffer's DMA addresses are looked up where a disk's own driver gets the
+ * bio, and may change until the driver maps the request.
  *
  * A driver takes these requests for three things:
  *
  *  - data is mapped by blk_rq_dma_map_iter_start() and _next() only, and
- *    unmapped by blk_rq_dma_unmap() only, which are no-ops here;
- *  - blk_mq_ops.dma_dev names the device they are called with;
+ *    unmapped by blk_rq_dma_unmap() only, once for each start that succeeded;
+ *    in between the buffer stays where it is;
+ *  - blk_mq_tag_set.dma_dev is the device that they are called with;
  *  - queue_limits.max_dmabuf_sectors says how large a request may be.
+ *
+ * A driver that is stacked on others sets max_dmabuf_sectors, too, if it only
+ * remaps bios, and looks at no data.
  */
-#ifndef _LINUX_BLK_DMABUF_H
-#define _LINUX_BLK_DMABUF_H
+#ifndef _LINUX_BIO_DMABUF_H
+#define _LINUX_BIO_DMABUF_H
 
 #include <linux/blk_types.h>
 #include <linux/jump_label.h>
 #include <linux/uio.h>
 
 struct blk_dma_iter;
-struct device;
 struct blk_dmabuf_io;
 struct blk_mq_hw_ctx;
+struct device;
 struct gendisk;
 struct queue_limits;
 struct request;
@@ -48,7 +55,7 @@ static inline bool blk_opf_is_dmabuf(blk_opf_t opf)
 #endif
 
 /**
- * bio_is_dmabuf - does a bio carry a dma-buf mapping instead of pages?
+ * bio_is_dmabuf - does a bio carry a piece of a dma-buf instead of pages?
  * @bio: the bio
  */
 static inline bool bio_is_dmabuf(const struct bio *bio)
@@ -56,35 +63,67 @@ static inline bool bio_is_dmabuf(const struct bio *bio)
 	return blk_opf_is_dmabuf(bio->bi_opf);
 }
 
+/**
+ * bio_dmabuf_offset - where a dma-buf bio is in its buffer
+ * @iter: iterator of the bio
+ *
+ * Return: offset of the next byte
+ */
+static inline u64 bio_dmabuf_offset(const struct bvec_iter *iter)
+{
+	return (u64)iter->bi_idx << 32 | iter->bi_offset;
+}
+
+static inline void bio_dmabuf_set_offset(struct bvec_iter *iter, u64 offset)
+{
+	iter->bi_idx = upper_32_bits(offset);
+	iter->bi_offset = lower_32_bits(offset);
+}
+
+static inline void bio_dmabuf_advance_iter(struct bvec_iter *iter,
+					   unsigned int bytes)
+{
+	iter->bi_size -= bytes;
+	bio_dmabuf_set_offset(iter, bio_dmabuf_offset(iter) + bytes);
+}
+
 /*
  * Hooks of the block layer.  They are called for REQ_DMABUF bios and requests
  * only, so that without CONFIG_BLK_DMABUF the compiler drops the calls.
  */
 void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter);
-void bio_dmabuf_advance_iter(const struct bio *bio, struct bvec_iter *iter,
-			     unsigned int bytes);
-bool bio_dmabuf_enter(struct bio *bio, struct request **cached);
-struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio);
+bool bio_dmabuf_takes(struct bio *bio, const struct iov_iter *iter);
+bool bio_dmabuf_enter(struct bio *bio);
+blk_status_t bio_dmabuf_refuse(struct bio *bio);
 int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
 			unsigned int *segs, unsigned int max_bytes);
+unsigned int blk_dmabuf_max_sectors(const struct queue_limits *lim);
+bool bio_dmabuf_map_queue(struct bio *bio, struct request **cached);
+struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio);
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter);
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter);
 void blk_rq_dmabuf_done(struct request *rq);
+size_t iov_iter_dmabuf_zero(size_t bytes, struct iov_iter *i);
 
 #ifdef CONFIG_BLK_DMABUF
-void blk_dmabuf_del_disk(struct gendisk *disk);
+void blk_dmabuf_add_disk(struct gendisk *disk);
+void blk_dmabuf_del_disk(struct gendisk *disk, bool added);
 #else
-static inline void blk_dmabuf_del_disk(struct gendisk *disk)
+static inline void blk_dmabuf_add_disk(struct gendisk *disk)
+{
+}
+
+static inline void blk_dmabuf_del_disk(struct gendisk *disk, bool added)
 {
 }
 #endif
 
 /**
- * iov_iter_dmabuf - describe a piece of a dma-buf mapping
+ * iov_iter_dmabuf - describe a piece of a dma-buf
  * @i: iterator to initialise
  * @direction: ITER_DEST for a read (device to buffer), ITER_SOURCE for a write
- * @io: the I/O with its mapping; outlives what is submitted
+ * @io: the I/O; outlives what is submitted
  * @offset: first byte in the buffer
  * @count: bytes
  *
@@ -104,4 +143,4 @@ static inline void iov_iter_dmabuf(struct iov_iter *i, unsigned int direction,
 	};
 }
 
-#endif /* _LINUX_BLK_DMABUF_H */
+#endif /* _LINUX_BIO_DMABUF_H */

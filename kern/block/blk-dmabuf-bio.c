@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Block I/O on dma-bufs: what the block layer needs to know of a bio that points
+ * into a buffer, and of a request that holds one.
+ *
+ * A bio holds no mapping.  Where a disk's own queue gets it, the mapping is
+ * looked at under RCU, to split the bio and to count segments.  A request holds
+ * the mapping from blk_rq_dma_map_iter_start() to blk_rq_dma_unmap(): exactly as
+ * long as the device may touch the memory.  What waits for a tag, a throttle, a
+ * suspended stack or a controller reset holds nothing.
+ *
+ * Where there is no mapping, or no longer the one that the bio was split for, the
+ * bio ends with BLK_STS_AGAIN and the I/O remembers the device.  Its submitter
+ * maps and issues the I/O again, where it may sleep and holds no lock.
+ */
+#include <linux/blk-integrity.h>
+#include <linux/blk-mq.h>
+#include <linux/blk-mq-dma.h>
+#include <linux/dma-mapping.h>
+#include <linux/iov_iter.h>
+
+#include "blk.h"
+#include "blk-dmabuf-internal.h"
+
+/* How long the hooks stay patched in when the last channel is gone. */
+#define BLK_DMABUF_LINGER	(10 * HZ)
+
+DEFINE_STATIC_KEY_FALSE(blk_dmabuf_used);
+EXPORT_SYMBOL_GPL(blk_dmabuf_used);
+
+static DEFINE_MUTEX(blk_dmabuf_users_lock);
+static unsigned int blk_dmabuf_users;
+
+static void blk_dmabuf_unused(struct work_struct *work)
+{
+	guard(mutex)(&blk_dmabuf_users_lock);
+	if (!blk_dmabuf_users)
+		static_branch_disable(&blk_dmabuf_used);
+}
+
+static DECLARE_DELAYED_WORK(blk_dmabuf_unused_work, blk_dmabuf_unused);
+
+/* There is somebody who can make dma-buf bios. */
+void blk_dmabuf_get_user(void)
+{
+	guard(mutex)(&blk_dmabuf_users_lock);
+	if (!blk_dmabuf_users++)
+		static_branch_enable(&blk_dmabuf_used);
+}
+
+/* The same is gone, and so are the bios.  Patching code is not cheap: wait. */
+void blk_dmabuf_put_user(void)
+{
+	guard(mutex)(&blk_dmabuf_users_lock);
+	if (!--blk_dmabuf_users)
+		mod_delayed_work(system_dfl_wq, &blk_dmabuf_unused_work,
+				 BLK_DMABUF_LINGER);
+}
+
+/*
+ * What ends an I/O early.
+ */
+
+static void bio_dmabuf_refused(struct bio *bio, struct blk_dmabuf_io *io,
+			       enum blk_dmabuf_reason reason)
+{
+	blk_dmabuf_refuse_io(io, disk_devt(bio->bi_bdev->bd_disk), reason,
+			     -EOPNOTSUPP);
+}
+
+/* Does the disk that a bio has reached take it?  If not, why? */
+static enum blk_dmabuf_reason blk_dmabuf_check_bio(const struct bio *bio,
+						   const struct blk_dmabuf_io *io)
+{
+	struct gendisk *disk = bio->bi_bdev->bd_disk;
+	enum blk_dmabuf_reason reason;
+
+	if (bio_has_crypt_ctx((struct bio *)bio))
+		return BLK_DMABUF_CRYPTO;
+	reason = blk_dmabuf_check_disk(disk);
+	if (reason == BLK_DMABUF_NO_DRIVER && disk != io->slots->disk)
+		return BLK_DMABUF_LAYER;
+	return reason;
+}
+
+/**
+ * bio_dmabuf_refuse - a driver does not take a dma-buf bio
+ * @bio: the bio, to be ended by the caller
+ *
+ * For stacking drivers whose limits said that they take such bios, and which
+ * cannot take this one.  Counts and remembers the reason.
+ *
+ * Return: BLK_STS_NOTSUPP
+ */
+blk_status_t bio_dmabuf_refuse(struct bio *bio)
+{
+	bio_dmabuf_refused(bio, bio->bi_dmabuf, BLK_DMABUF_LAYER);
+	return BLK_STS_NOTSUPP;
+}
+EXPORT_SYMBOL_GPL(bio_dmabuf_refuse);
+
+/* Have the I/O mapped for @dev and issued again. */
+static void blk_dmabuf_io_miss(struct blk_dmabuf_io *io,
+			       const struct device *dev)
+{
+	cmpxchg(&io->missed, NULL, dev);
+}
+
+/*
+ * Building.
+ */
+
+/**
+ * bio_dmabuf_takes - may this bio carry a piece of a dma-buf?
+ * @bio: bio that is being built
+ * @iter: iterator made with iov_iter_dmabuf()
+ *
+ * For file systems, which prepare protection information and encryption before
+ * they submit a bio.  bio_dmabuf_enter() looks again.
+ */
+bool bio_dmabuf_takes(struct bio *bio, const struct iov_iter *iter)
+{
+	enum blk_dmabuf_reason reason = blk_dmabuf_check_bio(bio, iter->dmabuf);
+
+	if (reason != BLK_DMABUF_OK)
+		bio_dmabuf_refused(bio, iter->dmabuf, reason);
+	return reason == BLK_DMABUF_OK;
+}
+
+/**
+ * bio_dmabuf_set - point a bio to a piece of a dma-buf
+ * @bio: bio without vectors of its own
+ * @iter: iterator made with iov_iter_dmabuf()
+ */
+void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter)
+{
+	WARN_ON_ONCE(bio->bi_max_vecs);
+
+	bio->bi_dmabuf = iter->dmabuf;
+	bio_dmabuf_set_offset(&bio->bi_iter, iter->iov_offset);
+	bio->bi_iter.bi_size = iov_iter_count(iter);
+	bio->bi_opf |= REQ_DMABUF;
+	bio_set_flag(bio, BIO_CLONED);
+}
+
+/**
+ * iov_iter_dmabuf_zero - iov_iter_zero() for a piece of a dma-buf
+ * @bytes: how much to zero
+ * @i: iterator made with iov_iter_dmabuf(); advanced
+ *
+ * File systems call it for holes and for what is behind the end of a file.
+ *
+ * Return: @bytes, or 0 if that cannot be done here or at all
+ */
+size_t iov_iter_dmabuf_zero(size_t bytes, struct iov_iter *i)
+{
+	struct blk_dmabuf_io *io = i->dmabuf;
+	int error;
+
+	bytes = min(bytes, i->count);
+	if (!bytes)
+		return 0;
+	error = io->nowait ? -EINTR :
+			     blk_dmabuf_zero(io->reg, i->iov_offset, bytes);
+	if (error == -EINTR) {
+		io->wait = true;
+		return 0;
+	}
+	if (error) {
+		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_HOLE,
+				     -EOPNOTSUPP);
+		return 0;
+	}
+	iov_iter_advance(i, bytes);
+	return bytes;
+}
+
+/*
+ * Submitting.
+ */
+
+/**
+ * bio_dmabuf_enter - may this bio go to this disk?
+ * @bio: bio with REQ_DMABUF
+ *
+ * Return: false if the bio was refused, and is to be ended
+ */
+bool bio_dmabuf_enter(struct bio *bio)
+{
+	struct blk_dmabuf_io *io = bio->bi_dmabuf;
+	enum blk_dmabuf_reason reason = blk_dmabuf_check_bio(bio, io);
+
+	if (unlikely(reason != BLK_DMABUF_OK))
+		bio_dmabuf_refused(bio, io, reason);
+	return reason == BLK_DMABUF_OK;
+}
+
+/* A place in a buffer, as a mapping has it. */
+struct blk_dmabuf_cursor {
+	const struct blk_dmabuf_range	*range;
+	u64				offset;	/* in the range */
+	u64				left;
+};
+
+static struct blk_dmabuf_cursor
+blk_dmabuf_cursor(const struct blk_dmabuf_mapping *mapping,
+		  const struct bvec_iter *iter)
+{
+	u64 offset = bio_dmabuf_offset(iter);
+	const struct blk_dmabuf_range *range;
+
+	range = &mapping->ranges[blk_dmabuf_mapping_find(mapping, offset)];
+	return (struct blk_dmabuf_cursor) {
+		.range	= range,
+		.offset	= offset - range->start,
+		.left	= iter->bi_size,
+	};
+}
+
+/* The segment at @cur: in one range, and no more than the device takes. */
+static unsigned int blk_dmabuf_segment(const struct blk_dmabuf_cursor *cur,
+				       const struct queue_limits *lim,
+				       dma_addr_t *addr)
+{
+	u64 left = blk_dmabuf_range_len(cur->range) - cur->offset;
+
+	*addr = cur->range->addr + cur->offset;
+	return get_max_segment_size(lim, *addr, min(left, cur->left));
+}
+
+static void blk_dmabuf_advance(struct blk_dmabuf_cursor *cur, unsigned int len)
+{
+	cur->left -= len;
+	cur->offset += len;
+	if (cur->offset == blk_dmabuf_range_len(cur->range)) {
+		cur->range++;
+		cur->offset = 0;
+	}
+}
+
+/*
+ * Count the segments of what @lim takes at once of @bio, at most @max_bytes.
+ *
+ * Return: bytes, or -EINVAL if an address is not aligned
+ */
+static int blk_dmabuf_count(const struct blk_dmabuf_mapping *mapping,
+			    const struct bio *bio,
+			    const struct queue_limits *lim,
+			    unsigned int max_bytes, unsigned int *segs,
+			    unsigned int *gap_bit)
+{
+	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping,
+							 &bio->bi_iter);
+	unsigned int nsegs = 0, bytes = 0;
+	dma_addr_t addr, end = 0, gaps = 0;
+
+	while (cur.left && nsegs < lim->max_segments && bytes < max_bytes) {
+		unsigned int len = blk_dmabuf_segment(&cur, lim, &addr);
+
+		if (addr & lim->dma_alignment)
+			return -EINVAL;
+		if (nsegs) {
+			if ((addr | end) & lim->virt_boundary_mask)
+				break;
+			gaps |= addr | end;
+		}
+		len = min(len, max_bytes - bytes);
+		nsegs++;
+		bytes += len;
+		end = addr + len;
+		blk_dmabuf_advance(&cur, len);
+	}
+	*segs = nsegs;
+	/* A gap in the upper half is as good as none for every device. */
+	*gap_bit = ffs(lower_32_bits(gaps) & INT_MAX);
+	return bytes;
+}
+
+/* Remember which mapping @io was split for: one, or more than one. */
+static void blk_dmabuf_note_seq(struct blk_dmabuf_io *io, u64 seq)
+{
+	u64 old = READ_ONCE(io->seq);
+
+	if (old == seq)
+		return;
+	old = cmpxchg(&io->seq, 0, seq);
+	if (old && old != seq)
+		WRITE_ONCE(io->seq, BLK_DMABUF_SEQ_MIXED);
+}
+
+/* Bytes of @bio that go to its queue at once, or -errno. */
+static int blk_dmabuf_fit(struct bio *bio, const struct queue_limits *lim,
+			  unsigned int *segs, unsigned int max_bytes)
+{
+	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
+	const struct blk_dmabuf_mapping *mapping;
+	struct blk_dmabuf_io *io = bio->bi_dmabuf;
+	unsigned int gap_bit;
+	int bytes;
+
+	*segs = 1;
+	/* A stack: the disks below count. */
+	if (!queue_is_mq(q))
+		return min(bio->bi_iter.bi_size, max_bytes);
+	/* Limits may have changed until the bio entered the queue. */
+	if (!bio_dmabuf_enter(bio))
+		return -EOPNOTSUPP;
+	guard(rcu)();
+	mapping = blk_dmabuf_mapping_of(io->reg->buf, q->tag_set->dma_dev);
+	if (!mapping) {
+		blk_dmabuf_io_miss(io, q->tag_set->dma_dev);
+		return -EAGAIN;
+	}
+	if (unlikely(!blk_dmabuf_mapping_fits(mapping, lim))) {
+		bio_dmabuf_refused(bio, io, BLK_DMABUF_LAYOUT);
+		return -EOPNOTSUPP;
+	}
+	bytes = blk_dmabuf_count(mapping, bio, lim, max_bytes, segs, &gap_bit);
+	bio->bi_bvec_gap_bit = gap_bit;
+	blk_dmabuf_note_seq(io, mapping->seq);
+	return bytes;
+}
+
+/**
+ * bio_dmabuf_split_at - bio_split_io_at() for a dma-buf bio
+ * @bio: bio that has entered the queue, so that the limits stay what they are
+ * @lim: queue limits
+ * @segs: segments of what stays in front
+ * @max_bytes: most bytes of that
+ *
+ * Return: 0 if it fits, sectors to split off, -EINVAL if it cannot be split so
+ * that it does, -EAGAIN if it may not or if there is no mapping, -EOPNOTSUPP if
+ * the queue does not take it
+ */
+int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
+			unsigned int *segs, unsigned int max_bytes)
+{
+	int bytes = blk_dmabuf_fit(bio, lim, segs, max_bytes);
+
+	if (bytes < 0)
+		return bytes;
+	if (bytes == bio->bi_iter.bi_size)
+		return 0;
+	if (bio->bi_opf & REQ_ATOMIC)
+		return -EINVAL;
+	/* Part of it may be in flight when the rest would block. */
+	if (bio->bi_opf & REQ_NOWAIT)
+		return -EAGAIN;
+	bytes = ALIGN_DOWN(bytes, lim->logical_block_size);
+	if (!bytes)
+		return -EINVAL;
+	bio_clear_polled(bio);
+	return bytes >> SECTOR_SHIFT;
+}
+
+/*
+ * Requests.
+ */
+
+static void blk_rq_dmabuf_sync(struct request *rq, bool for_cpu)
+{
+	const struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
+	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping,
+							 &rq->bio->bi_iter);
+	enum dma_data_direction dir = rq_dma_dir(rq);
+	struct device *dev = mapping->attach->dev;
+
+	while (cur.left) {
+		dma_addr_t addr;
+		unsigned int len;
+
+		len = blk_dmabuf_segment(&cur, &rq->q->limits, &addr);
+		if (for_cpu)
+			dma_sync_single_for_cpu(dev, addr, len, dir);
+		else
+			dma_sync_single_for_device(dev, addr, len, dir);
+		blk_dmabuf_advance(&cur, len);
+	}
+}
+
+/*
+ * Does a request that was split for another mapping suit @mapping?  The driver
+ * has decided by segments and gaps before it maps.
+ */
+static bool blk_rq_dmabuf_suits(const struct request *rq,
+				const struct blk_dmabuf_mapping *mapping)
+{
+	const struct queue_limits *lim = &rq->q->limits;
+	unsigned int segs, gap_bit;
+
+	if (!blk_dmabuf_mapping_fits(mapping, lim))
+		return false;
+	if (blk_dmabuf_count(mapping, rq->bio, lim, UINT_MAX, &segs,
+			     &gap_bit) != rq->bio->bi_iter.bi_size)
+		return false;
+	return segs <= rq->nr_phys_segments &&
+	       (!gap_bit || (rq->phys_gap_bit && gap_bit >= rq->phys_gap_bit));
+}
+
+/* Take the mapping that a request runs on.  Context: any. */
+static struct blk_dmabuf_mapping *
+blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
+{
+	struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
+	struct blk_dmabuf_mapping *mapping;
+
+	guard(rcu)();
+	mapping = blk_dmabuf_mapping_of(io->reg->buf, dma_dev);
+	if (!mapping || !percpu_ref_tryget_live(&mapping->ref))
+		return NULL;
+	if (mapping->seq == READ_ONCE(io->seq) ||
+	    blk_rq_dmabuf_suits(rq, mapping))
+		return mapping;
+	percpu_ref_put(&mapping->ref);
+	return NULL;
+}
+
+/**
+ * blk_rq_dmabuf_iter_start - yield the first range of a request
+ * @rq: request with REQ_DMABUF
+ * @dma_dev: device that the driver would map to
+ * @iter: as for blk_rq_dma_map_iter_start(), its ->iter initialised
+ *
+ * On success the request holds its mapping until blk_rq_dmabuf_done().
+ *
+ * iter->iter.bi_size becomes 0, so that the walk over pages ends at once; what is
+ * left is counted in ->bi_sector, and ->bi_idx and ->bi_offset are a range of
+ * the mapping and a byte in it.
+ */
+bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
+			      struct blk_dma_iter *iter)
+{
+	struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
+	struct bvec_iter *pos = &iter->iter.iter;
+	struct blk_dmabuf_mapping *mapping;
+	struct blk_dmabuf_cursor cur;
+
+	mapping = blk_rq_dmabuf_hold(rq, dma_dev);
+	if (unlikely(!mapping)) {
+		blk_dmabuf_io_miss(io, dma_dev);
+		iter->status = BLK_STS_AGAIN;
+		goto quiet;
+	}
+	/* Pairs with blk_dmabuf_drain(): look when the mapping is held. */
+	smp_rmb();
+	if (unlikely(READ_ONCE(io->reg->dead))) {
+		percpu_ref_put(&mapping->ref);
+		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_IS_DEAD,
+				     -ENODEV);
+		/* No error of a path, which dm-multipath would fail. */
+		iter->status = BLK_STS_NOTSUPP;
+		goto quiet;
+	}
+	rq->dmabuf_mapping = mapping;
+	rq->rq_flags &= ~RQF_QUIET;
+	iter->p2pdma = (struct pci_p2pdma_map_state) {
+		.map = PCI_P2PDMA_MAP_NONE,
+	};
+	iter->status = BLK_STS_OK;
+	WRITE_ONCE(io->desc.hctx, rq->mq_hctx->queue_num);
+	if (mapping->sync)
+		blk_rq_dmabuf_sync(rq, false);
+	cur = blk_dmabuf_cursor(mapping, pos);
+	pos->bi_idx = cur.range - mapping->ranges;
+	pos->bi_offset = cur.offset;
+	pos->bi_sector = cur.left;
+	pos->bi_size = 0;
+	return blk_rq_dmabuf_iter_next(rq, iter);
+
+quiet:
+	/* Nothing is wrong with the device. */
+	rq->rq_flags |= RQF_QUIET;
+	return false;
+}
+
+bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
+{
+	const struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
+	struct bvec_iter *pos = &iter->iter.iter;
+	struct blk_dmabuf_cursor cur = {
+		.range	= &mapping->ranges[pos->bi_idx],
+		.offset	= pos->bi_offset,
+		.left	= pos->bi_sector,
+	};
+
+	if (!cur.left)
+		return false;
+	iter->len = blk_dmabuf_segment(&cur, &rq->q->limits, &iter->addr);
+	blk_dmabuf_advance(&cur, iter->len);
+	pos->bi_idx = cur.range - mapping->ranges;
+	pos->bi_offset = cur.offset;
+	pos->bi_sector = cur.left;
+	return true;
+}
+
+/**
+ * blk_rq_dmabuf_done - a driver unmaps a request with REQ_DMABUF
+ * @rq: the request, mapped
+ *
+ * From here on the buffer may move.
+ */
+void blk_rq_dmabuf_done(struct request *rq)
+{
+	struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
+
+	if (mapping->sync)
+		blk_rq_dmabuf_sync(rq, true);
+	percpu_ref_put(&mapping->ref);
+}
+EXPORT_SYMBOL_GPL(blk_rq_dmabuf_done);

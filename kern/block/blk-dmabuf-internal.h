@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Block I/O on dma-bufs, for the files that it is made of.  Each knows only
+ * those before it:
+ *
+ *	blk-dmabuf.c		registrations, buffers, attachments, mappings
+ *	blk-dmabuf-bio.c	hooks of bios and requests
+ *	blk-dmabuf-policy.c	policies
+ *	blk-dmabuf-chan.c	channels
+ *	blk-dmabuf-bpf.c	kfuncs of control programs
+ */
+#ifndef BLK_DMABUF_INTERNAL_H
+#define BLK_DMABUF_INTERNAL_H
+
+#include <linux/atomic.h>
+#include <linux/bio-dmabuf.h>
+#include <linux/blk-dmabuf-policy.h>
+#include <linux/blkdev.h>
+#include <linux/completion.h>
+#include <linux/dma-direction.h>
+#include <linux/irq_work.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/percpu-refcount.h>
+#include <linux/refcount.h>
+#include <linux/types.h>
+#include <linux/uidgid_types.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <uapi/linux/blk-dmabuf.h>
+
+struct block_device;
+struct dma_buf;
+struct dma_buf_attachment;
+struct file;
+struct kstat;
+struct mem_cgroup;
+struct sg_table;
+
+/**
+ * struct blk_dmabuf_range - contiguous DMA addresses
+ * @start: offset of the first byte in the buffer
+ * @addr: DMA address of that byte
+ *
+ * A range ends where the next one starts; a sentinel ends the last.
+ */
+struct blk_dmabuf_range {
+	u64		start;
+	dma_addr_t	addr;
+};
+
+/**
+ * struct blk_dmabuf_mapping - one generation of an attachment's DMA mapping
+ * @ref: one while published, one for each request whose device may touch the
+ *	memory
+ * @drained: completed when @ref is gone
+ * @attach: the attachment; outlives the mapping
+ * @sgt: what the exporter returned, given back at unmap
+ * @seq: number of this mapping, never used again
+ * @bytes: size of the buffer
+ * @gaps: all address bits that are set where one range ends and the next starts
+ * @sync: the CPU and the device do not see the same memory at all times
+ * @peer: the memory is not system RAM
+ * @nr_ranges: ranges in use
+ * @max_ranges: ranges allocated, without the sentinel
+ * @ranges: the range index: the ranges by ascending @start, and a sentinel
+ *
+ * Immutable once published.
+ */
+struct blk_dmabuf_mapping {
+	struct percpu_ref		ref;
+	struct completion		drained;
+	struct blk_dmabuf_attachment	*attach;
+	struct sg_table			*sgt;
+	u64				seq;
+	u64				bytes;
+	dma_addr_t			gaps;
+	bool				sync;
+	bool				peer;
+	unsigned int			nr_ranges;
+	unsigned int			max_ranges;
+	struct blk_dmabuf_range		ranges[];
+};
+
+/**
+ * struct blk_dmabuf_attachment - a buffer on a DMA device
+ * @list: entry in &blk_dmabuf_buffer.attachments
+ * @dev_list: entry in &blk_dmabuf_dev.attachments; under the registry mutex
+ * @buf: the buffer; outlives the attachment
+ * @dev: device that does the DMA, a reference to it is held
+ * @attach: the dma-buf's view of it
+ * @mapping: published mapping or NULL; written under the resv lock, read under
+ *	RCU
+ * @dying: mapping that is being drained; under the resv lock
+ * @generation: mappings made
+ * @node: NUMA node of the memory that was mapped last, or NUMA_NO_NODE
+ * @rcu: frees it
+ */
+struct blk_dmabuf_attachment {
+	struct list_head			list;
+	struct list_head			dev_list;
+	struct blk_dmabuf_buffer		*buf;
+	struct device				*dev;
+	struct dma_buf_attachment		*attach;
+	struct blk_dmabuf_mapping __rcu		*mapping;
+	struct blk_dmabuf_mapping		*dying;
+	u64					generation;
+	int					node;
+	struct rcu_head				rcu;
+};
+
+/**
+ * struct blk_dmabuf_buffer - a dma-buf that is registered somewhere
+ * @hash: entry in the table of buffers; under the registry mutex
+ * @ref: memory references: one for @regs as long as there are any, one for each
+ *	registration, one for each attachment
+ * @regs: registrations that are not dead; under the registry mutex
+ * @nr_regs: how many
+ * @lock: serialises attaching, mapping and their ends; taken before the resv
+ *	lock
+ * @dead: no registration is left; set once, under @lock
+ * @dmabuf: the dma-buf, a reference to it is held until @dead
+ * @attachments: written under @lock and the resv lock, read under either or RCU
+ * @dir: direction it is mapped for
+ * @bytes: size of the dma-buf
+ * @inode: inode number of the dma-buf
+ * @invalidations: times that the exporter took its mappings away
+ * @memcg: who pays for range indices: whoever registered the buffer first
+ * @exporter: name of the exporter
+ * @rcu: frees it
+ */
+struct blk_dmabuf_buffer {
+	struct hlist_node	hash;
+	refcount_t		ref;
+	struct list_head	regs;
+	unsigned int		nr_regs;
+	struct mutex		lock;	/* life cycle, see @lock */
+	bool			dead;
+	struct dma_buf		*dmabuf;
+	struct list_head	attachments;
+	enum dma_data_direction	dir;
+	u64			bytes;
+	u64			inode;
+	u64			invalidations;
+	struct mem_cgroup	*memcg;
+	char			exporter[32];
+	struct rcu_head		rcu;
+};
+
+/* Counted on the CPU that completes; summed by blk_dmabuf_get_info(). */
+struct blk_dmabuf_stats {
+	u64	reads;
+	u64	read_bytes;
+	u64	writes;
+	u64	write_bytes;
+	u64	errors;
+	u64	retries;
+};
+
+/**
+ * struct blk_dmabuf - registration: a buffer that was admitted to a disk
+ * @users: owners in BPF; when the last one goes the registration dies
+ * @ref: memory references: the owners' common one, one for each slot, one for
+ *	each I/O
+ * @id: name for humans and BPF, key in the registry
+ * @buf: the buffer; memory only, see &blk_dmabuf_buffer.dead
+ * @buf_list: entry in &blk_dmabuf_buffer.regs, empty when @dead
+ * @disk_list: entry in the list of its disk; under the registry mutex
+ * @dead: it serves no I/O any more; set once, under the registry mutex
+ * @last: its end is the end of the buffer
+ * @disk: the disk or NULL; cleared when @dead, read under RCU
+ * @dma_dev: device that does the disk's DMA, to be compared only; NULL if the
+ *	disk is a stack of others
+ * @devt: device number of the disk
+ * @generation: mappings that had been made when it died
+ * @reason: why mapping failed last
+ * @uid: who registered
+ * @pid: who registered
+ * @disk_name: name of the disk
+ * @stats: I/O done
+ * @end_irq_work: queues @end_work for owners that may be in NMI
+ * @end_work: ends the registration for owners that may not sleep
+ * @free_work: frees it a grace period after the last memory reference
+ */
+struct blk_dmabuf {
+	refcount_t			users;
+	struct percpu_ref		ref;
+	u32				id;
+	struct blk_dmabuf_buffer	*buf;
+	struct list_head		buf_list;
+	struct list_head		disk_list;
+	bool				dead;
+	bool				last;
+	struct gendisk __rcu		*disk;
+	struct device			*dma_dev;
+	dev_t				devt;
+	u64				generation;
+	enum blk_dmabuf_reason		reason;
+	kuid_t				uid;
+	pid_t				pid;
+	char				disk_name[32];
+	struct blk_dmabuf_stats __percpu *stats;
+	struct irq_work			end_irq_work;
+	struct work_struct		end_work;
+	struct rcu_work			free_work;
+};
+
+/* A placement has 16 bits for the slot; this keeps the table small, too. */
+#define BLK_DMABUF_MAX_SLOTS	4096
+
+/**
+ * struct blk_dmabuf_slots - registrations that somebody may use
+ * @regs: bound registrations, a memory reference each; read under RCU
+ * @disk: the disk that they are registered on; its holder keeps it open
+ * @uid: whose they are, in the initial user namespace
+ * @cgroup: id of the cgroup whose they are
+ */
+struct blk_dmabuf_slots {
+	struct xarray	regs;
+	struct gendisk	*disk;
+	u32		uid;
+	u64		cgroup;
+};
+
+/* &blk_dmabuf_io.seq: bios of the I/O were cut for different mappings. */
+#define BLK_DMABUF_SEQ_MIXED	U64_MAX
+
+/**
+ * struct blk_dmabuf_io - what a bio points to
+ * @route: @desc and @q, which is all that map_queue() gets
+ * @desc: what a policy sees of it
+ * @q: queue of the disk that place() is asked for; set by
+ *	blk_dmabuf_policy_place()
+ * @slots: what its submitter may use
+ * @reg: registration that it runs on; a memory reference is held
+ * @seq: number of the mapping that its bios were cut for, 0 if there was none
+ *	yet, BLK_DMABUF_SEQ_MIXED if there was more than one
+ * @missed: DMA device that had no mapping, or none that is as good as the one
+ *	that bios were cut for; to be compared only
+ * @nowait: it was issued where it must not sleep
+ * @wait: it has to do what may sleep, and is @nowait
+ * @refused: why it was refused on its way, see blk_dmabuf_refuse_io()
+ * @error: what its submitter gets to see then, whatever the bios ended with
+ * @placed: place() has said where it goes
+ * @placed_by: ->seq of the policy whose complete() is due, or 0
+ *
+ * Lives longer than all bios that point to it.  An I/O that ends with an error
+ * and has @missed or @wait set is to be issued again, after
+ * blk_dmabuf_map_missed(), where sleeping is allowed and no lock is held.
+ */
+struct blk_dmabuf_io {
+	struct_group_tagged(blk_dmabuf_route, route,
+		struct blk_dmabuf_desc	desc;
+		struct request_queue	*q;
+	);
+	struct blk_dmabuf_slots		*slots;
+	struct blk_dmabuf		*reg;
+	u64				seq;
+	const struct device		*missed;
+	bool				nowait;
+	bool				wait;
+	bool				placed;
+	enum blk_dmabuf_reason		refused;
+	int				error;
+	u64				placed_by;
+};
+
+/* ---- blk-dmabuf.c ---- */
+
+extern atomic64_t blk_dmabuf_refused[BLK_DMABUF_NR_REASONS];
+
+/* Set by policies: a registration on @disk lost its mapping.  Under RCU. */
+extern void (*blk_dmabuf_invalidated)(struct gendisk *disk, u32 id);
+
+int blk_dmabuf_refuse(u32 dev, struct blk_dmabuf *reg,
+		      enum blk_dmabuf_reason reason, int error);
+void blk_dmabuf_refuse_io(struct blk_dmabuf_io *io, u32 dev,
+			  enum blk_dmabuf_reason reason, int error);
+
+/* Range index.  Lookup is O(log ranges), advancing O(ranges passed). */
+struct blk_dmabuf_mapping *blk_dmabuf_mapping_alloc(unsigned int max_ranges);
+void blk_dmabuf_mapping_free(struct blk_dmabuf_mapping *mapping);
+int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
+			   u64 len, bool merge);
+void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping);
+unsigned int blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
+				     u64 offset);
+bool blk_dmabuf_mapping_fits(const struct blk_dmabuf_mapping *mapping,
+			     const struct queue_limits *lim);
+
+static inline u64 blk_dmabuf_range_len(const struct blk_dmabuf_range *range)
+{
+	return range[1].start - range[0].start;
+}
+
+/* Files and disks. */
+int blk_dmabuf_check_file(struct file *file, struct block_device **bdev,
+			  struct kstat *stat, enum blk_dmabuf_reason *reason);
+enum blk_dmabuf_reason blk_dmabuf_check_disk(struct gendisk *disk);
+struct device *blk_dmabuf_disk_dev(struct gendisk *disk);
+void blk_dmabuf_end_disk(struct gendisk *disk, bool added);
+
+/* Registrations. */
+struct blk_dmabuf *blk_dmabuf_attach(struct gendisk *disk,
+				     struct dma_buf *dmabuf,
+				     struct blk_dmabuf_attach *args);
+struct blk_dmabuf *blk_dmabuf_find(struct gendisk *disk,
+				   const struct dma_buf *dmabuf);
+struct blk_dmabuf *blk_dmabuf_next(u32 after);
+struct blk_dmabuf *blk_dmabuf_get(u32 id);
+struct dma_buf *blk_dmabuf_get_dmabuf(u32 id);
+int blk_dmabuf_map(struct blk_dmabuf *reg);
+int blk_dmabuf_map_missed(struct blk_dmabuf_io *io);
+int blk_dmabuf_unmap(struct blk_dmabuf *reg);
+void blk_dmabuf_release(struct blk_dmabuf *reg);
+void blk_dmabuf_release_later(struct blk_dmabuf *reg);
+u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg);
+int blk_dmabuf_get_node(struct blk_dmabuf *reg);
+void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info);
+int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len);
+
+/* Drop a memory reference.  Context: any. */
+static inline void blk_dmabuf_put(struct blk_dmabuf *reg)
+{
+	percpu_ref_put(&reg->ref);
+}
+
+/**
+ * blk_dmabuf_mapping_of - find the mapping of a buffer for a device
+ * @buf: the buffer
+ * @dma_dev: device that does the DMA
+ *
+ * Context: RCU read side.
+ *
+ * Return: the mapping, which is there as long as the caller's RCU section, or
+ * NULL
+ */
+static inline struct blk_dmabuf_mapping *
+blk_dmabuf_mapping_of(const struct blk_dmabuf_buffer *buf,
+		      const struct device *dma_dev)
+{
+	struct blk_dmabuf_attachment *attach;
+
+	list_for_each_entry_rcu(attach, &buf->attachments, list)
+		if (attach->dev == dma_dev)
+			return rcu_dereference(attach->mapping);
+	return NULL;
+}
+
+/* ---- blk-dmabuf-bio.c ---- */
+
+void blk_dmabuf_get_user(void);
+void blk_dmabuf_put_user(void);
+
+/* ---- blk-dmabuf-policy.c ---- */
+
+/* Is a policy selected for a disk?  A hint. */
+static inline bool blk_dmabuf_policy_selected(const struct gendisk *disk)
+{
+	return rcu_access_pointer(disk->queue->dmabuf_ops);
+}
+
+int blk_dmabuf_policy_admit(struct gendisk *disk,
+			    struct blk_dmabuf_grant *grant);
+int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
+			    bool nowait);
+void blk_dmabuf_policy_complete(struct blk_dmabuf_io *io);
+void blk_dmabuf_policy_invalidated(struct gendisk *disk, u32 id);
+void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,
+			   const struct blk_dmabuf_slots *slots,
+			   struct blk_dmabuf *reg, u32 slot);
+
+#endif /* BLK_DMABUF_INTERNAL_H */
