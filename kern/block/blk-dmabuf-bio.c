@@ -77,6 +77,8 @@ static enum blk_dmabuf_reason blk_dmabuf_check_bio(const struct bio *bio,
 
 	if (bio_has_crypt_ctx((struct bio *)bio))
 		return BLK_DMABUF_CRYPTO;
+	if (likely(disk->queue->limits.max_dmabuf_sectors))
+		return BLK_DMABUF_OK;
 	reason = blk_dmabuf_check_disk(disk);
 	if (reason == BLK_DMABUF_NO_DRIVER && disk != io->slots->disk)
 		return BLK_DMABUF_LAYER;
@@ -406,7 +408,7 @@ blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
 
 	guard(rcu)();
 	mapping = blk_dmabuf_mapping_of(io->reg->buf, dma_dev);
-	if (!mapping || !percpu_ref_tryget_live(&mapping->ref))
+	if (!mapping || !percpu_ref_tryget_live_rcu(&mapping->ref))
 		return NULL;
 	if (mapping->seq == READ_ONCE(io->seq) ||
 	    blk_rq_dmabuf_suits(rq, mapping))

@@ -137,6 +137,7 @@ struct blk_dmabuf_pieces {
  *	system
  * @result: what it completed with
  * @fsize: limit to file sizes of whoever issued it
+ * @started: the file got to see it
  * @writing: write access to the file system is held
  * @tries: how often it was issued again
  * @faults: how often because the page cache was in the way
@@ -151,6 +152,7 @@ struct blk_dmabuf_chan_io {
 	atomic_t			pending;
 	long				result;
 	u64				fsize;
+	bool				started;
 	bool				writing;
 	unsigned int			tries;
 	unsigned int			faults;
@@ -286,13 +288,13 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 	if (desc->submit_ns)
 		desc->latency_ns = ktime_get_ns() - desc->submit_ns;
 	/* What was refused has been counted, what is tried again will be. */
-	if (cio->iocb.ki_filp && !io->refused && result != -EAGAIN) {
+	if (cio->started && !io->refused && result != -EAGAIN) {
 		blk_dmabuf_account_io(io->reg->stats, desc->write, result);
 		trace_blk_dmabuf_complete(desc);
 	}
 	blk_dmabuf_policy_complete(io);
 	if (io->reg)
-		blk_dmabuf_put(io->reg);
+		blk_dmabuf_end(io->reg);
 	kmem_cache_free(blk_dmabuf_io_cache, cio);
 }
 
@@ -330,6 +332,8 @@ static bool blk_dmabuf_io_again(struct blk_dmabuf_chan_io *cio, long result)
 	       cio->faults++ < BLK_DMABUF_MAX_FAULTS;
 }
 
+static void blk_dmabuf_io_redo(struct work_struct *work);
+
 /* What follows when a submission has come to its end.  Context: any. */
 static bool blk_dmabuf_io_requeue(struct blk_dmabuf_chan_io *cio, long *result)
 {
@@ -341,6 +345,7 @@ static bool blk_dmabuf_io_requeue(struct blk_dmabuf_chan_io *cio, long *result)
 	}
 	if (!io->refused && blk_dmabuf_io_again(cio, *result)) {
 		if (cio->tries++ < BLK_DMABUF_MAX_TRIES) {
+			INIT_WORK(&cio->redo, blk_dmabuf_io_redo);
 			queue_work(blk_dmabuf_redo_wq, &cio->redo);
 			return true;
 		}
@@ -475,14 +480,20 @@ static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 static int blk_dmabuf_io_resolve(struct blk_dmabuf_chan_io *cio)
 {
 	struct blk_dmabuf_io *io = &cio->io;
-	struct blk_dmabuf *reg;
+	XA_STATE(xas, &io->slots->regs, io->desc.slot);
+	struct blk_dmabuf *reg = NULL;
 
+	/* xa_load() would be an RCU section of its own. */
 	guard(rcu)();
-	reg = io->desc.slot < BLK_DMABUF_MAX_SLOTS ?
-		xa_load(&io->slots->regs, io->desc.slot) : NULL;
-	if (!reg || !percpu_ref_tryget(&reg->ref))
+	if (io->desc.slot < BLK_DMABUF_MAX_SLOTS) {
+		do {
+			reg = xas_load(&xas);
+		} while (xas_retry(&xas, reg));
+	}
+	if (!reg || xa_is_zero(reg))
 		return blk_dmabuf_io_blame(cio, BLK_DMABUF_NO_SLOT,
 					   BLK_DMABUF_POLICY_SLOT, -ENOENT);
+	blk_dmabuf_begin(reg);
 	io->reg = reg;
 	io->desc.id = reg->id;
 	return 0;
@@ -511,8 +522,6 @@ static int blk_dmabuf_io_check_buffer(struct blk_dmabuf_chan_io *cio)
 	return 0;
 }
 
-static void blk_dmabuf_io_redo(struct work_struct *work);
-
 static struct blk_dmabuf_chan_io *
 blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 		    u32 skip, bool nowait)
@@ -523,34 +532,35 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	cio = kmem_cache_alloc(blk_dmabuf_io_cache, GFP_KERNEL);
 	if (!cio)
 		return NULL;
-	*cio = (struct blk_dmabuf_chan_io) {
-		.io = {
-			.desc = {
-				.pos	= pdu->pos + skip,
-				.offset	= pdu->offset + skip,
-				.len	= pdu->len - skip,
-				.slot	= pdu->slot,
-				.hint	= pdu->hint,
-				.dev	= disk_devt(chan->slots.disk),
-				.uid	= chan->slots.uid,
-				.cgroup	= chan->slots.cgroup,
-				.cpu	= raw_smp_processor_id(),
-				.node	= numa_node_id(),
-				.hctx	= -1,
-				.write	= blk_dmabuf_cmd_is_write(cmd),
-			},
-			.slots	= &chan->slots,
-			.nowait	= nowait,
+	cio->io = (struct blk_dmabuf_io) {
+		.desc = {
+			.pos	= pdu->pos + skip,
+			.offset	= pdu->offset + skip,
+			.len	= pdu->len - skip,
+			.slot	= pdu->slot,
+			.hint	= pdu->hint,
+			.dev	= disk_devt(chan->slots.disk),
+			.uid	= chan->slots.uid,
+			.cgroup	= chan->slots.cgroup,
+			.cpu	= raw_smp_processor_id(),
+			.node	= numa_node_id(),
+			.hctx	= -1,
+			.write	= blk_dmabuf_cmd_is_write(cmd),
 		},
-		.chan	= chan,
-		.cmd	= cmd,
-		.fsize	= rlimit(RLIMIT_FSIZE),
+		.slots	= &chan->slots,
+		.nowait	= nowait,
 	};
-	/* Nobody else looks at a clock for it. */
-	if (blk_dmabuf_policy_selected(chan->slots.disk) ||
-	    trace_blk_dmabuf_complete_enabled())
+	cio->chan = chan;
+	cio->cmd = cmd;
+	cio->pieces = NULL;
+	cio->started = false;
+	cio->writing = false;
+	cio->tries = 0;
+	cio->faults = 0;
+	cio->fsize = rlimit(RLIMIT_FSIZE);
+	/* Policies that want to know the time ask for it themselves. */
+	if (trace_blk_dmabuf_complete_enabled())
 		cio->io.desc.submit_ns = ktime_get_ns();
-	INIT_WORK(&cio->redo, blk_dmabuf_io_redo);
 	return cio;
 }
 
@@ -656,6 +666,7 @@ static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
 /* The first time. */
 static int blk_dmabuf_io_start(struct blk_dmabuf_chan_io *cio)
 {
+	cio->started = true;
 	blk_dmabuf_iocb_init(cio, get_current_ioprio());
 	trace_blk_dmabuf_submit(&cio->io.desc);
 	return blk_dmabuf_io_submit(cio);

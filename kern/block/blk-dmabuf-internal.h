@@ -19,6 +19,7 @@
 #include <linux/completion.h>
 #include <linux/dma-direction.h>
 #include <linux/irq_work.h>
+#include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/percpu-refcount.h>
@@ -147,8 +148,13 @@ struct blk_dmabuf_buffer {
 	struct rcu_head		rcu;
 };
 
-/* Counted on the CPU that completes; summed by blk_dmabuf_get_info(). */
+/*
+ * Counted on the CPU that does it; summed by blk_dmabuf_get_info().  An I/O that
+ * has begun and not ended holds the registration, see blk_dmabuf_begin().
+ */
 struct blk_dmabuf_stats {
+	u64	begun;
+	u64	ended;
 	u64	reads;
 	u64	read_bytes;
 	u64	writes;
@@ -160,8 +166,8 @@ struct blk_dmabuf_stats {
 /**
  * struct blk_dmabuf - registration: a buffer that was admitted to a disk
  * @users: owners in BPF; when the last one goes the registration dies
- * @ref: memory references: the owners' common one, one for each slot, one for
- *	each I/O
+ * @ref: memory references: the owners' common one, one for each slot; I/O holds
+ *	it by @stats
  * @id: name for humans and BPF, key in the registry
  * @buf: the buffer; memory only, see &blk_dmabuf_buffer.dead
  * @buf_list: entry in &blk_dmabuf_buffer.regs, empty when @dead
@@ -180,11 +186,12 @@ struct blk_dmabuf_stats {
  * @stats: I/O done
  * @end_irq_work: queues @end_work for owners that may be in NMI
  * @end_work: ends the registration for owners that may not sleep
- * @free_work: frees it a grace period after the last memory reference
+ * @free_work: frees it a grace period after the last memory reference, and the
+ *	end of the last I/O
  */
 struct blk_dmabuf {
 	refcount_t			users;
-	struct percpu_ref		ref;
+	struct kref			ref;
 	u32				id;
 	struct blk_dmabuf_buffer	*buf;
 	struct list_head		buf_list;
@@ -232,7 +239,7 @@ struct blk_dmabuf_slots {
  * @q: queue of the disk that place() is asked for; set by
  *	blk_dmabuf_policy_place()
  * @slots: what its submitter may use
- * @reg: registration that it runs on; a memory reference is held
+ * @reg: registration that it runs on, held by blk_dmabuf_begin()
  * @seq: number of the mapping that its bios were cut for, 0 if there was none
  *	yet, BLK_DMABUF_SEQ_MIXED if there was more than one
  * @missed: DMA device that had no mapping, or none that is as good as the one
@@ -319,10 +326,20 @@ int blk_dmabuf_get_node(struct blk_dmabuf *reg);
 void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info);
 int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len);
 
-/* Drop a memory reference.  Context: any. */
-static inline void blk_dmabuf_put(struct blk_dmabuf *reg)
+void blk_dmabuf_put(struct blk_dmabuf *reg);
+
+/*
+ * An I/O holds its registration for two additions to counters of the CPU.  It
+ * begins under RCU, on a registration that was found in a slot.
+ */
+static inline void blk_dmabuf_begin(struct blk_dmabuf *reg)
 {
-	percpu_ref_put(&reg->ref);
+	this_cpu_inc(reg->stats->begun);
+}
+
+static inline void blk_dmabuf_end(struct blk_dmabuf *reg)
+{
+	this_cpu_inc(reg->stats->ended);
 }
 
 /**
@@ -353,12 +370,6 @@ void blk_dmabuf_get_user(void);
 void blk_dmabuf_put_user(void);
 
 /* ---- blk-dmabuf-policy.c ---- */
-
-/* Is a policy selected for a disk?  A hint. */
-static inline bool blk_dmabuf_policy_selected(const struct gendisk *disk)
-{
-	return rcu_access_pointer(disk->queue->dmabuf_ops);
-}
 
 int blk_dmabuf_policy_admit(struct gendisk *disk,
 			    struct blk_dmabuf_grant *grant);

@@ -109,6 +109,19 @@ static atomic64_t blk_dmabuf_ops_seq;
 static struct bpf_struct_ops bpf_blk_dmabuf_ops;
 
 /*
+ * request_queue.dmabuf_members: which of these ->dmabuf_ops has, so that what it
+ * lacks costs a load.  It can be late by an I/O: look at ->dmabuf_ops, too.
+ */
+#define BLK_DMABUF_PLACE	BIT(0)
+#define BLK_DMABUF_MAP_QUEUE	BIT(1)
+#define BLK_DMABUF_COMPLETE	BIT(2)
+
+static bool blk_dmabuf_asks(const struct request_queue *q, u8 members)
+{
+	return READ_ONCE(q->dmabuf_members) & members;
+}
+
+/*
  * What a program may ask.  place() gets &blk_dmabuf_io.desc; map_queue() gets a
  * copy of it, so only the route is common to both.
  */
@@ -126,6 +139,13 @@ static struct request_queue *blk_dmabuf_desc_queue(struct blk_dmabuf_desc *desc)
 static blk_opf_t blk_dmabuf_desc_opf(const struct blk_dmabuf_desc *desc)
 {
 	return desc->write ? REQ_OP_WRITE : REQ_OP_READ;
+}
+
+/* Programs run where the queue has been entered, so that the table stays. */
+static struct blk_mq_hw_ctx *blk_dmabuf_hctx(struct request_queue *q,
+					     unsigned int index)
+{
+	return rcu_dereference_protected(q->queue_hw_ctx, true)[index];
 }
 
 /* The hardware queue that no policy would give. */
@@ -268,7 +288,7 @@ __bpf_kfunc int bpf_blk_dmabuf_next_hctx(struct blk_dmabuf_desc *desc, u32 hctx)
 		blk_dmabuf_hctx_local(q, blk_dmabuf_desc_opf(desc))->type;
 
 	for (; hctx < q->nr_hw_queues; hctx++)
-		if (blk_dmabuf_hctx_usable(queue_hctx(q, hctx), type))
+		if (blk_dmabuf_hctx_usable(blk_dmabuf_hctx(q, hctx), type))
 			return hctx;
 	return -ENOENT;
 }
@@ -304,7 +324,7 @@ __bpf_kfunc int bpf_blk_dmabuf_hctx_load(struct blk_dmabuf_desc *desc, u32 hctx)
 
 	if (hctx >= q->nr_hw_queues)
 		return -ENOENT;
-	tags = queue_hctx(q, hctx)->tags;
+	tags = blk_dmabuf_hctx(q, hctx)->tags;
 	return tags ? sbitmap_weight(&tags->bitmap_tags.sb) : -ENOENT;
 }
 
@@ -529,8 +549,12 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
 	u64 seq;
 	s32 ret;
 
+	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_PLACE | BLK_DMABUF_COMPLETE)))
+		return 0;
 	scoped_guard(rcu) {
 		ops = rcu_dereference(q->dmabuf_ops);
+		if (ops && ops->complete && !io->desc.submit_ns)
+			io->desc.submit_ns = ktime_get_ns();
 		if (!ops || !ops->place)
 			return 0;
 		io->q = q;
@@ -563,10 +587,13 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
  */
 void blk_dmabuf_policy_complete(struct blk_dmabuf_io *io)
 {
+	struct request_queue *q = io->slots->disk->queue;
 	struct blk_dmabuf_ops *ops;
 
+	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_COMPLETE)))
+		return;
 	guard(rcu)();
-	ops = rcu_dereference(io->slots->disk->queue->dmabuf_ops);
+	ops = rcu_dereference(q->dmabuf_ops);
 	if (!ops || !ops->complete)
 		return;
 	if (ops->place ? ops->seq == io->placed_by : !!io->reg)
@@ -634,12 +661,13 @@ struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio)
 
 	if (!chosen || chosen > q->nr_hw_queues)
 		return NULL;
-	return queue_hctx(q, chosen - 1);
+	return blk_dmabuf_hctx(q, chosen - 1);
 }
 
 /* What the policy of the disk @bio has reached says. */
 static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
 {
+	struct blk_dmabuf_io *io = bio->bi_dmabuf;
 	struct blk_dmabuf_route route;
 	struct blk_dmabuf_ops *ops;
 
@@ -647,8 +675,12 @@ static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
 	ops = rcu_dereference(q->dmabuf_ops);
 	if (!ops || !ops->map_queue)
 		return -1;
-	/* Other bios of the I/O may be asked about at this moment: a copy. */
-	route.desc = bio->bi_dmabuf->desc;
+	if (likely(q == io->slots->disk->queue)) {
+		io->q = q;
+		return ops->map_queue(&io->desc);
+	}
+	/* Below a stack other disks may be asked about it at this moment. */
+	route.desc = io->desc;
 	route.desc.dev = disk_devt(bio->bi_bdev->bd_disk);
 	route.desc.hctx = -1;
 	route.q = q;
@@ -676,7 +708,7 @@ static noinline bool bio_dmabuf_choose_queue(struct bio *bio,
 		return true;
 	if ((u32)index >= q->nr_hw_queues)
 		return bio_dmabuf_bad_queue(bio, BLK_DMABUF_POLICY_HCTX);
-	hctx = queue_hctx(q, index);
+	hctx = blk_dmabuf_hctx(q, index);
 	type = blk_dmabuf_hctx_local(q, bio->bi_opf)->type;
 	if (hctx->type != type)
 		return bio_dmabuf_bad_queue(bio, BLK_DMABUF_POLICY_HCTX_TYPE);
@@ -711,7 +743,7 @@ bool bio_dmabuf_map_queue(struct bio *bio, struct request **cached)
 
 	/* A bio that multipath sends again has the choice for another disk. */
 	bio->bi_dmabuf_hctx = 0;
-	if (likely(!rcu_access_pointer(q->dmabuf_ops)))
+	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_MAP_QUEUE)))
 		return true;
 	return bio_dmabuf_choose_queue(bio, cached);
 }
@@ -776,8 +808,19 @@ static struct blk_dmabuf_ops *
 blk_dmabuf_ops_publish(struct blk_dmabuf_selection *sel,
 		       struct blk_dmabuf_ops *ops)
 {
-	return rcu_replace_pointer(sel->disk->queue->dmabuf_ops, ops,
-				   lockdep_is_held(&sel->lock));
+	struct request_queue *q = sel->disk->queue;
+	u8 members = 0;
+
+	if (ops && ops->place)
+		members |= BLK_DMABUF_PLACE;
+	if (ops && ops->map_queue)
+		members |= BLK_DMABUF_MAP_QUEUE;
+	if (ops && ops->complete)
+		members |= BLK_DMABUF_COMPLETE;
+	ops = rcu_replace_pointer(q->dmabuf_ops, ops,
+				  lockdep_is_held(&sel->lock));
+	WRITE_ONCE(q->dmabuf_members, members);
+	return ops;
 }
 
 static void blk_dmabuf_selection_assign(struct blk_dmabuf_selection *sel,

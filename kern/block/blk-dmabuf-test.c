@@ -674,7 +674,7 @@ static void test_queued_request_of_a_dead_registration(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
 	blk_mq_quiesce_tagset(&ctx->own.set);
 	test_io_build(tio, reg, ctx->own.disk);
-	percpu_ref_get(&reg->ref);
+	kref_get(&reg->ref);
 	submit_bio(&tio->bio);
 	blk_dmabuf_release(reg);
 	/* the buffer is mapped again, for the other registration */

@@ -1015,23 +1015,52 @@ static void blk_dmabuf_put_dev(struct device *dev)
  * Registrations.
  */
 
+static void blk_dmabuf_free(struct blk_dmabuf *reg)
+{
+	free_percpu(reg->stats);
+	kfree(reg);
+}
+
+/* I/O that ends on one CPU may have begun on another: look at the ends first. */
+static bool blk_dmabuf_in_flight(const struct blk_dmabuf *reg)
+{
+	u64 begun = 0, ended = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		ended += READ_ONCE(per_cpu_ptr(reg->stats, cpu)->ended);
+	smp_rmb();
+	for_each_possible_cpu(cpu)
+		begun += READ_ONCE(per_cpu_ptr(reg->stats, cpu)->begun);
+	return begun != ended;
+}
+
+/* No I/O begins any more.  Look again in a grace period if some has not ended. */
 static void blk_dmabuf_free_work(struct work_struct *work)
 {
 	struct blk_dmabuf *reg = container_of(to_rcu_work(work),
 					      struct blk_dmabuf, free_work);
 
-	percpu_ref_exit(&reg->ref);
-	free_percpu(reg->stats);
+	if (blk_dmabuf_in_flight(reg)) {
+		queue_rcu_work(system_dfl_wq, &reg->free_work);
+		return;
+	}
 	blk_dmabuf_buffer_put(reg->buf);
-	kfree(reg);
+	blk_dmabuf_free(reg);
 }
 
 /* The last memory reference is gone; slots are read under RCU. */
-static void blk_dmabuf_unreferenced(struct percpu_ref *ref)
+static void blk_dmabuf_unreferenced(struct kref *ref)
 {
 	struct blk_dmabuf *reg = container_of(ref, struct blk_dmabuf, ref);
 
 	queue_rcu_work(system_dfl_wq, &reg->free_work);
+}
+
+/* Drop a memory reference.  Context: any but NMI. */
+void blk_dmabuf_put(struct blk_dmabuf *reg)
+{
+	kref_put(&reg->ref, blk_dmabuf_unreferenced);
 }
 
 /* Mappings made so far of what @reg uses.  Under RCU. */
@@ -1138,16 +1167,16 @@ static void blk_dmabuf_kill(struct blk_dmabuf *reg)
 	blk_dmabuf_buffer_finish(buf);
 }
 
-static void blk_dmabuf_end(struct blk_dmabuf *reg)
+static void blk_dmabuf_disown(struct blk_dmabuf *reg)
 {
 	blk_dmabuf_kill(reg);
 	xa_erase(&blk_dmabuf_ids, reg->id);
-	percpu_ref_kill(&reg->ref);
+	blk_dmabuf_put(reg);
 }
 
 static void blk_dmabuf_end_work(struct work_struct *work)
 {
-	blk_dmabuf_end(container_of(work, struct blk_dmabuf, end_work));
+	blk_dmabuf_disown(container_of(work, struct blk_dmabuf, end_work));
 }
 
 static void blk_dmabuf_end_irq_work(struct irq_work *work)
@@ -1168,7 +1197,7 @@ static void blk_dmabuf_end_irq_work(struct irq_work *work)
 void blk_dmabuf_release(struct blk_dmabuf *reg)
 {
 	if (refcount_dec_and_test(&reg->users))
-		blk_dmabuf_end(reg);
+		blk_dmabuf_disown(reg);
 }
 
 /* The same in any context, NMI included: it ends soon. */
@@ -1176,13 +1205,6 @@ void blk_dmabuf_release_later(struct blk_dmabuf *reg)
 {
 	if (refcount_dec_and_test(&reg->users))
 		irq_work_queue(&reg->end_irq_work);
-}
-
-static void blk_dmabuf_free(struct blk_dmabuf *reg)
-{
-	percpu_ref_exit(&reg->ref);
-	free_percpu(reg->stats);
-	kfree(reg);
 }
 
 static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk)
@@ -1194,14 +1216,13 @@ static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk)
 		return NULL;
 	reg->stats = alloc_percpu_gfp(struct blk_dmabuf_stats,
 				      GFP_KERNEL_ACCOUNT);
-	if (!reg->stats || percpu_ref_init(&reg->ref, blk_dmabuf_unreferenced,
-					   0, GFP_KERNEL)) {
-		free_percpu(reg->stats);
+	if (!reg->stats) {
 		kfree(reg);
 		return NULL;
 	}
 
 	refcount_set(&reg->users, 1);
+	kref_init(&reg->ref);
 	INIT_RCU_WORK(&reg->free_work, blk_dmabuf_free_work);
 	INIT_WORK(&reg->end_work, blk_dmabuf_end_work);
 	/* Hard, so that it is not looked at any more when it has run. */
@@ -1424,7 +1445,7 @@ struct blk_dmabuf *blk_dmabuf_find(struct gendisk *disk,
 	guard(mutex)(&blk_dmabuf_registry);
 	buf = blk_dmabuf_buffer_find(dmabuf);
 	reg = buf ? blk_dmabuf_on(buf, disk) : NULL;
-	return reg && percpu_ref_tryget(&reg->ref) ? reg : NULL;
+	return reg && kref_get_unless_zero(&reg->ref) ? reg : NULL;
 }
 
 /**
@@ -1806,8 +1827,8 @@ static struct blk_dmabuf *blk_dmabuf_first_on(struct gendisk *disk)
 	if (!ddisk)
 		return NULL;
 	reg = list_first_entry(&ddisk->regs, struct blk_dmabuf, disk_list);
-	/* It is in the list, so blk_dmabuf_end() has not killed the reference. */
-	percpu_ref_get(&reg->ref);
+	/* It is in the list, so that its owners' reference is there. */
+	kref_get(&reg->ref);
 	return reg;
 }
 

@@ -68,8 +68,9 @@ struct blk_dmabuf_grant {
  * @dev: device number of the disk whose policy is asked
  * @uid: user who opened the channel, in the initial user namespace
  * @cgroup: id of the cgroup (v2) the channel was opened in
- * @submit_ns: when it was submitted, CLOCK_MONOTONIC
- * @latency_ns: in complete() the time since
+ * @submit_ns: when it was submitted, CLOCK_MONOTONIC; 0 if the policy had no
+ *	complete() then, and nobody traced
+ * @latency_ns: in complete() the time since, or 0
  * @result: in complete() bytes done or -errno
  * @cpu: CPU it was submitted on: the application's, or that of the io_uring
  *	worker that goes on with what had to wait
