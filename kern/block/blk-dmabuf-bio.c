@@ -443,6 +443,12 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 		iter->status = BLK_STS_AGAIN;
 		goto quiet;
 	}
+	/* Whoever drains the registration has to know where it has I/O. */
+	if (unlikely(dma_dev != io->reg->dma_dev) &&
+	    !READ_ONCE(io->reg->wide)) {
+		WRITE_ONCE(io->reg->wide, true);
+		smp_mb();
+	}
 	/* Pairs with blk_dmabuf_drain(): look when the mapping is held. */
 	smp_rmb();
 	if (unlikely(READ_ONCE(io->reg->dead))) {

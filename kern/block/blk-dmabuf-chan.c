@@ -18,6 +18,7 @@
 #include <linux/capability.h>
 #include <linux/cgroup.h>
 #include <linux/cred.h>
+#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -46,8 +47,12 @@
  */
 #define BLK_DMABUF_MAX_TRIES	1000
 
-/* Times that a file's page cache may be in the way of direct I/O. */
-#define BLK_DMABUF_MAX_FAULTS	16
+/*
+ * Times that the page cache may be in the way of direct I/O.  Each but the first
+ * few waits for a millisecond, for whoever dirties pages to do something else.
+ */
+#define BLK_DMABUF_MAX_FAULTS	500
+#define BLK_DMABUF_FEW_FAULTS	4
 
 /**
  * struct blk_dmabuf_account - bytes that somebody has bound
@@ -447,6 +452,22 @@ static bool blk_dmabuf_aligned(const struct blk_dmabuf_chan *chan,
 	return desc->len && !((pos | desc->len) & (block - 1));
 }
 
+/* Where it goes: what appends goes to the end. */
+static u64 blk_dmabuf_io_pos(const struct blk_dmabuf_chan_io *cio)
+{
+	return cio->io.desc.write && blk_dmabuf_appends(cio->chan) ?
+		blk_dmabuf_size(cio->chan) : cio->io.desc.pos;
+}
+
+/* Is less than a block left of what the submitter may make of the file? */
+static bool blk_dmabuf_io_too_big(const struct blk_dmabuf_chan_io *cio)
+{
+	u64 pos = blk_dmabuf_io_pos(cio);
+
+	return cio->io.desc.write && blk_dmabuf_is_file(cio->chan) &&
+	       pos < cio->fsize && cio->fsize - pos < cio->chan->write_block;
+}
+
 /* What can be said without the buffer, before a policy is asked. */
 static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 {
@@ -473,6 +494,8 @@ static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 	if (!blk_dmabuf_aligned(chan, desc))
 		return blk_dmabuf_io_refused(cio, BLK_DMABUF_UNALIGNED,
 					     -EINVAL);
+	if (blk_dmabuf_io_too_big(cio))
+		return blk_dmabuf_io_refused(cio, BLK_DMABUF_RANGE, -EFBIG);
 	return 0;
 }
 
@@ -618,20 +641,21 @@ static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio, u16 ioprio)
 
 /*
  * Bytes of a read that the file has, up to the block that it ends in: the rest
- * would be zeroed for nothing.  Bytes of a write that the submitter may do: a
- * worker may do all.
+ * would be zeroed for nothing.  Whole blocks of a write that its submitter may
+ * do: a worker may do all.
  */
 static size_t blk_dmabuf_io_bytes(const struct blk_dmabuf_chan_io *cio)
 {
 	const struct blk_dmabuf_desc *desc = &cio->io.desc;
+	u64 pos = blk_dmabuf_io_pos(cio);
 	loff_t end;
 
-	if (!blk_dmabuf_is_file(cio->chan))
+	if (!blk_dmabuf_is_file(cio->chan) ||
+	    (desc->write && pos >= cio->fsize))
 		return desc->len;
 	if (desc->write)
-		return desc->pos < cio->fsize ?
-			min_t(u64, desc->len, cio->fsize - desc->pos) :
-			desc->len;
+		return min_t(u64, desc->len, round_down(cio->fsize - pos,
+						cio->chan->write_block));
 	end = round_up(blk_dmabuf_size(cio->chan), cio->chan->read_block);
 	return desc->pos < end ? min_t(u64, desc->len, end - desc->pos) : 0;
 }
@@ -688,6 +712,8 @@ static void blk_dmabuf_io_redo(struct work_struct *work)
 	io->nowait = false;
 	/* File systems write to it. */
 	blk_dmabuf_iocb_init(cio, cio->iocb.ki_ioprio);
+	if (cio->faults > BLK_DMABUF_FEW_FAULTS)
+		fsleep(USEC_PER_MSEC);
 	ret = blk_dmabuf_map_missed(io);
 	if (!ret) {
 		this_cpu_inc(io->reg->stats->retries);

@@ -174,6 +174,8 @@ struct blk_dmabuf_stats {
  * @disk_list: entry in the list of its disk; under the registry mutex
  * @dead: it serves no I/O any more; set once, under the registry mutex
  * @last: its end is the end of the buffer
+ * @wide: its I/O has reached other devices than @dma_dev: a file system on
+ *	several disks, or a disk that is a stack
  * @disk: the disk or NULL; cleared when @dead, read under RCU
  * @dma_dev: device that does the disk's DMA, to be compared only; NULL if the
  *	disk is a stack of others
@@ -198,6 +200,7 @@ struct blk_dmabuf {
 	struct list_head		disk_list;
 	bool				dead;
 	bool				last;
+	bool				wide;
 	struct gendisk __rcu		*disk;
 	struct device			*dma_dev;
 	dev_t				devt;

@@ -1070,7 +1070,7 @@ static u64 blk_dmabuf_sum_generations(const struct blk_dmabuf *reg)
 	u64 sum = 0;
 
 	list_for_each_entry_rcu(attach, &reg->buf->attachments, list)
-		if (!reg->dma_dev || attach->dev == reg->dma_dev)
+		if (reg->wide || attach->dev == reg->dma_dev)
 			sum += READ_ONCE(attach->generation);
 	return sum;
 }
@@ -1103,6 +1103,12 @@ static bool blk_dmabuf_unlink(struct blk_dmabuf *reg)
 	return true;
 }
 
+/* The one device that I/O of @reg has reached, or NULL if it can be any. */
+static const struct device *blk_dmabuf_only_dev(const struct blk_dmabuf *reg)
+{
+	return READ_ONCE(reg->wide) ? NULL : reg->dma_dev;
+}
+
 /* Does a registration of @buf need it to be attached to @dev? */
 static bool blk_dmabuf_needs(struct blk_dmabuf_buffer *buf,
 			     const struct device *dev)
@@ -1111,7 +1117,7 @@ static bool blk_dmabuf_needs(struct blk_dmabuf_buffer *buf,
 
 	guard(mutex)(&blk_dmabuf_registry);
 	list_for_each_entry(reg, &buf->regs, buf_list)
-		if (!reg->dma_dev || reg->dma_dev == dev)
+		if (!blk_dmabuf_only_dev(reg) || reg->dma_dev == dev)
 			return true;
 	return false;
 }
@@ -1143,10 +1149,12 @@ static void blk_dmabuf_drain(struct blk_dmabuf *reg)
 		blk_dmabuf_buffer_end(buf);
 		return;
 	}
+	/* A request says where it goes, or sees ->dead. */
+	smp_mb();
 	guard(mutex)(&buf->lock);
 	if (buf->dead)
 		return;
-	blk_dmabuf_buffer_unpublish(buf, reg->dma_dev);
+	blk_dmabuf_buffer_unpublish(buf, blk_dmabuf_only_dev(reg));
 	blk_dmabuf_buffer_finish(buf);
 	blk_dmabuf_trim(buf);
 }
@@ -1163,7 +1171,7 @@ static void blk_dmabuf_kill(struct blk_dmabuf *reg)
 	guard(mutex)(&buf->lock);
 	if (buf->dead)
 		return;
-	blk_dmabuf_buffer_unpublish(buf, reg->dma_dev);
+	blk_dmabuf_buffer_unpublish(buf, blk_dmabuf_only_dev(reg));
 	blk_dmabuf_buffer_finish(buf);
 }
 
@@ -1230,6 +1238,7 @@ static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk)
 	INIT_LIST_HEAD(&reg->buf_list);
 	RCU_INIT_POINTER(reg->disk, disk);
 	reg->dma_dev = blk_dmabuf_disk_dev(disk);
+	reg->wide = !reg->dma_dev;
 	reg->devt = disk_devt(disk);
 	strscpy(reg->disk_name, disk->disk_name);
 	reg->uid = current_uid();
@@ -1584,7 +1593,7 @@ int blk_dmabuf_unmap(struct blk_dmabuf *reg)
 	guard(mutex)(&buf->lock);
 	if (buf->dead || READ_ONCE(reg->dead))
 		return -ENODEV;
-	blk_dmabuf_buffer_unpublish(buf, reg->dma_dev);
+	blk_dmabuf_buffer_unpublish(buf, blk_dmabuf_only_dev(reg));
 	blk_dmabuf_buffer_finish(buf);
 	return 0;
 }
@@ -1690,7 +1699,7 @@ blk_dmabuf_reg_mapping(const struct blk_dmabuf *reg)
 	const struct blk_dmabuf_attachment *attach;
 
 	list_for_each_entry_rcu(attach, &reg->buf->attachments, list) {
-		if (reg->dma_dev && attach->dev != reg->dma_dev)
+		if (!reg->wide && attach->dev != reg->dma_dev)
 			continue;
 		mapping = rcu_dereference(attach->mapping);
 		if (mapping && (!best || mapping->nr_ranges > best->nr_ranges))
@@ -1763,7 +1772,7 @@ static void blk_dmabuf_get_mapped(struct blk_dmabuf *reg,
 	const struct blk_dmabuf_mapping *mapping;
 
 	list_for_each_entry_rcu(attach, &reg->buf->attachments, list) {
-		if (reg->dma_dev && attach->dev != reg->dma_dev)
+		if (!reg->wide && attach->dev != reg->dma_dev)
 			continue;
 		info->devices++;
 	}
@@ -1856,7 +1865,8 @@ void blk_dmabuf_end_disk(struct gendisk *disk, bool added)
 		list_add_tail(&reg->disk_list, &ended);
 		guard(mutex)(&reg->buf->lock);
 		if (!reg->buf->dead)
-			blk_dmabuf_buffer_unpublish(reg->buf, reg->dma_dev);
+			blk_dmabuf_buffer_unpublish(reg->buf,
+						    blk_dmabuf_only_dev(reg));
 	}
 	if (added && dev)
 		blk_dmabuf_put_dev(dev);
