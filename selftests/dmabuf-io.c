@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dmabuf-io: I/O between a block device and a dma-buf, every byte checked.
+ * dmabuf-io: I/O between a block device, or a file, and a dma-buf, every byte
+ * checked.
  *
  *   dmabuf-io --buffer shuffled --sizes 512,4K,3M /dev/nvme0n1
  *
@@ -43,6 +44,7 @@ static struct {
 	uint64_t	size;
 	uint64_t	at;
 	uint64_t	count;
+	unsigned int	warm_up;
 	unsigned int	depth;
 	unsigned int	threads;
 	unsigned int	seconds;
@@ -78,6 +80,7 @@ static const struct {
 	{ { "size", 1, NULL, 'z' }, "BYTES", "size of the buffer, if that is more than needed" },
 	{ { "at", 1, NULL, 'A' }, "BYTES", "first byte of the buffer to use" },
 	{ { "count", 1, NULL, 'n' }, "N", "I/Os of each thread; default one per size and offset" },
+	{ { "warm-up", 1, NULL, 'w' }, "N", "I/Os before those, all at once, neither gated nor counted" },
 	{ { "depth", 1, NULL, 'q' }, "N", "I/Os in flight of each thread" },
 	{ { "threads", 1, NULL, 't' }, "N", "threads" },
 	{ { "seconds", 1, NULL, 'T' }, "N", "run that long instead of --count; ends early on SIGTERM" },
@@ -168,6 +171,7 @@ static void parse(int argc, char **argv)
 		case 'z': opt.size = parse_bytes(optarg); break;
 		case 'A': opt.at = parse_bytes(optarg); break;
 		case 'n': opt.count = parse_bytes(optarg); break;
+		case 'w': opt.warm_up = parse_bytes(optarg); break;
 		case 'q': opt.depth = parse_bytes(optarg); break;
 		case 't': opt.threads = parse_bytes(optarg); break;
 		case 'T': opt.seconds = parse_bytes(optarg); break;
@@ -185,7 +189,8 @@ static void parse(int argc, char **argv)
 	    optind + 1 != argc)
 		usage();
 	/* With others at work there is nothing these could mean. */
-	if (opt.threads > 1 && (opt.gate || opt.unmapped || opt.cpu_access))
+	if (opt.threads > 1 && (opt.gate || opt.warm_up || opt.unmapped ||
+				opt.cpu_access))
 		usage();
 	opt.device = argv[optind];
 	if (!opt.count)
@@ -205,18 +210,19 @@ static struct {
 	uint64_t		max_len;
 	uint64_t		mem_lane;
 	uint64_t		dev_lane;
+	uint64_t		block;
 	struct blk_dmabuf_limits limits;
 	struct blkdmabuf_ctl	*ctl;
 	int			gate;
 } env = { .bdev = -1, .dmabuf = -1, .chan = -1, .gate = -1 };
 
-static bool writing;
+static bool writing, warming_up;
 static atomic_bool stop, terminated, gone;
 static atomic_ulong ios, bytes, mismatches, errors, shorts, unmaps, io_us;
 
 static void gate(bool open)
 {
-	if (env.gate >= 0 && write(env.gate, open ? "1" : "0", 1) != 1)
+	if (env.gate >= 0 && !warming_up && write(env.gate, open ? "1" : "0", 1) != 1)
 		cannot("cannot write", opt.gate, errno);
 }
 
@@ -231,9 +237,15 @@ static void cpu_access(bool begin)
 		cannot("CPU access to", opt.buffer, ret);
 }
 
+/* Of each thread. */
+static unsigned int lanes(void)
+{
+	return opt.warm_up > opt.depth ? opt.warm_up : opt.depth;
+}
+
 static void make_buffer(void)
 {
-	uint64_t size = opt.at + env.mem_lane * opt.depth * opt.threads;
+	uint64_t size = opt.at + env.mem_lane * lanes() * opt.threads;
 	int prot = PROT_READ | PROT_WRITE;
 
 	if (size < opt.size)
@@ -298,8 +310,10 @@ static void setup(void)
 	if (env.chan < 0)
 		cannot("no channel for", opt.device, env.chan);
 	blkdmabuf_limits(env.chan, &env.limits);
+	/* Lanes are for both directions. */
+	env.block = env.limits.write_block_size;
 	for (i = 0; i < opt.nr_sizes; i++) {
-		if (!opt.sizes[i] || opt.sizes[i] % env.limits.block_size)
+		if (!opt.sizes[i] || opt.sizes[i] % env.block)
 			usage();
 		if (opt.sizes[i] > env.max_len)
 			env.max_len = opt.sizes[i];
@@ -312,8 +326,8 @@ static void setup(void)
 			usage();
 	/* A guard before and after, and room to rotate. */
 	env.mem_lane = ALIGN(env.max_len, PAGE) + 2 * GUARD + 4 * PAGE;
-	env.dev_lane = env.max_len + 6 * env.limits.block_size;
-	if (opt.position + env.dev_lane * opt.depth * opt.threads >
+	env.dev_lane = env.max_len + 6 * env.block;
+	if (opt.position + env.dev_lane * lanes() * opt.threads >
 	    env.limits.bytes)
 		cannot("too much for", opt.device, ENOSPC);
 	if (opt.gate) {
@@ -378,7 +392,7 @@ static void report(const struct lane *l, const char *what, uint64_t at,
 
 static bool prepare(struct worker *w, unsigned int n)
 {
-	uint64_t nr = w->nr * opt.depth + n, block = env.limits.block_size;
+	uint64_t nr = w->nr * lanes() + n, block = env.block;
 	struct lane *l = &w->lanes[n];
 	uint64_t seq = w->seq++;
 
@@ -464,7 +478,7 @@ static void check_read(struct lane *l, uint64_t done)
 /* The device holds what was in the buffer, its neighbours what they did. */
 static void check_write(struct worker *w, struct lane *l, uint64_t done)
 {
-	uint64_t block = env.limits.block_size;
+	uint64_t block = env.block;
 	unsigned char *data = w->scratch + block;
 	size_t bad, first = 0;
 
@@ -539,10 +553,22 @@ static bool batch(struct worker *w, unsigned int nr)
 	return !gone;
 }
 
+/* What the first I/Os cause, in the driver as well, is over when others begin. */
+static void warm_up(struct worker *w)
+{
+	if (!opt.warm_up)
+		return;
+	warming_up = true;
+	batch(w, opt.warm_up);
+	warming_up = false;
+	ios = bytes = io_us = 0;
+}
+
 static void work(struct worker *w)
 {
 	uint64_t end = now_ms() + opt.seconds * 1000ULL, left = opt.count;
 
+	warm_up(w);
 	while (!stop) {
 		unsigned int nr = opt.depth;
 
@@ -563,14 +589,14 @@ static void *worker(void *arg)
 	int ret;
 
 	/* Rings are made by who uses them. */
-	ret = io_uring_queue_init(opt.depth, &w->ring, 0);
+	ret = io_uring_queue_init(lanes(), &w->ring, 0);
 	if (!ret && env.pages)
 		ret = io_uring_register_buffers(&w->ring, &iov, 1);
 	if (ret)
 		cannot("no ring of depth", "--depth", ret);
-	w->lanes = calloc(opt.depth, sizeof(*w->lanes));
+	w->lanes = calloc(lanes(), sizeof(*w->lanes));
 	w->scratch = aligned_alloc(PAGE, ALIGN(env.max_len +
-					       2 * env.limits.block_size, PAGE));
+					       2 * env.block, PAGE));
 	if (!w->lanes || !w->scratch)
 		cannot("no memory for", "lanes", ENOMEM);
 	work(w);

@@ -447,6 +447,7 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 	if (unlikely(dma_dev != io->reg->dma_dev) &&
 	    !READ_ONCE(io->reg->wide)) {
 		WRITE_ONCE(io->reg->wide, true);
+		/* Before ->dead is looked at; pairs with the same. */
 		smp_mb();
 	}
 	/* Pairs with blk_dmabuf_drain(): look when the mapping is held. */

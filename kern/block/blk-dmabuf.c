@@ -1029,6 +1029,7 @@ static bool blk_dmabuf_in_flight(const struct blk_dmabuf *reg)
 
 	for_each_possible_cpu(cpu)
 		ended += READ_ONCE(per_cpu_ptr(reg->stats, cpu)->ended);
+	/* Pairs with the order of the two additions of an I/O. */
 	smp_rmb();
 	for_each_possible_cpu(cpu)
 		begun += READ_ONCE(per_cpu_ptr(reg->stats, cpu)->begun);
