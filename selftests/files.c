@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A channel on a file does what direct I/O on it does: the same bytes, the same
- * size, the same errors, next to the page cache and to all that changes the file
- * meanwhile.  What a file system cannot do on a dma-buf it refuses, and no byte is
- * wrong.
+ * size, the same errors, next to the page cache and to all that changes the
+ * file meanwhile.  What a file system cannot do on a dma-buf it refuses, and no
+ * byte is wrong.
  *
  * vm: files
  * log-allow: XFS .*(shutdown|Shutting down|log I/O error|Please unmount) -- a test shuts it down
@@ -1100,8 +1100,8 @@ FILE_TEST(holes_and_data_are_read_while_the_buffer_moves)
 
 /*
  * Files of old ext4 cannot have unwritten blocks, and direct I/O does not fill
- * holes of theirs: the file system tries to copy, which makes zeros of the hole,
- * and the I/O that is issued again finds blocks.
+ * holes of theirs: the file system tries to copy, which makes zeros of the
+ * hole, and the I/O that is issued again finds blocks.
  */
 TEST(a_hole_is_filled_where_no_block_can_be_unwritten)
 {

@@ -3,17 +3,17 @@
  * A file under all that can be done to it at once, against a model in memory.
  *
  * Each step is a batch: up to eight reads and writes of a channel in flight, on
- * ranges that do not meet, beside buffered, mapped and direct I/O and fallocate()
- * on other ranges; or something that moves blocks: truncate, collapse, insert,
- * clone.  Two threads go through the page cache meanwhile: one compares what it
- * reads, the other only makes sure that the wrong pages are cached.  Every byte
- * that is read is compared with the model, and all of them in the end, also
- * after the file system was mounted again.
+ * ranges that do not meet, beside buffered, mapped and direct I/O and
+ * fallocate() on other ranges; or something that moves blocks: truncate,
+ * collapse, insert, clone.  Two threads go through the page cache meanwhile:
+ * one compares what it reads, the other only makes sure that the wrong pages
+ * are cached.  Every byte that is read is compared with the model, and all of
+ * them in the end, also after the file system was mounted again.
  *
  * FSX_SEED chooses what happens (the seed is printed), FSX_OPS how much of it,
  * FSX_SECONDS when it ends anyway:
  *
- *	selftests/vm files -- env FSX_SEED=77 build/selftests/fsx every_byte_on_xfs
+ *	selftests/vm files -- env FSX_SEED=7 build/selftests/fsx every_byte_on
  *
  * Not for memory that is bounced: holes are not read into it, and the exporter
  * syncs all of it for each CPU access.
@@ -573,7 +573,7 @@ static void run_batch(void)
 	}
 	if (in_flight)
 		CHECK_EQ(io_uring_submit(&rig_uring), in_flight);
-	/* They are in front: those of the channel have lanes by their number. */
+	/* Those of the channel are in front, and have lanes by their number. */
 	for (i = in_flight; i < n; i++) {
 		note(&ops[i]);
 		plain_run(&ops[i]);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who takes a buffer away waits for the device and for nothing else: not for I/O
- * that is throttled, suspended with a stack, frozen with a file system, short of
- * tags, or held back by a controller that cannot finish its reset.  All of that
- * holds no mapping, and goes on with a new one.
+ * Who takes a buffer away waits for the device and for nothing else: not for
+ * I/O that is throttled, suspended with a stack, frozen with a file system,
+ * short of tags, or held back by a controller that cannot finish its reset.
+ * All of that holds no mapping, and goes on with a new one.
  *
  * vm: files
  * log-allow: nvme nvme[0-9]*: (resetting controller|[0-9/]+ default) -- tests reset one
@@ -283,8 +283,8 @@ TEST(what_waits_for_a_tag_is_not_waited_for)
 /* ---- a reset that does not come to its end ---- */
 
 /*
- * The first MSI-X vector is that of the admin queue.  As long as it is masked in
- * the device, which the driver does not know, the reset waits for an answer.
+ * The first MSI-X vector is that of the admin queue.  As long as it is masked
+ * in the device, which the driver does not know, the reset waits for an answer.
  */
 struct gag {
 	volatile uint32_t	*control;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A buffer that is moved a thousand times a second, under 64 reads and writes in
- * flight: I/O goes on, no byte is wrong, and nobody sees an error.  Each lane
- * writes, reads back and compares; DMA to where the buffer was before a move
- * would be lost, and DMA from there would find poison.
+ * A buffer that is moved as often as it can be, a thousand times a second at
+ * most, under 64 reads and writes in flight: I/O goes on, no byte is wrong, and
+ * nobody sees an error.  Each lane writes, reads back and compares; DMA to
+ * where the buffer was before a move would be lost, and DMA from there would
+ * find poison.  A move waits for a grace period, so there are 50 to 100 a
+ * second.
  *
  * STORM_SECONDS is how long each test takes, 60 unless it is set, 10 on the
  * debug kernel; STORM_RATE is moves a second.
@@ -233,7 +235,8 @@ TEST(a_file_serves_a_buffer_in_a_storm)
 /* Chunks of 16 KiB: many I/Os need both disks, which move as one. */
 TEST(a_stripe_of_two_disks_serves_a_buffer_in_a_storm)
 {
-	const char *one = disk_by_serial("disk2"), *two = disk_by_serial("disk5");
+	const char *one = disk_by_serial("disk2");
+	const char *two = disk_by_serial("disk5");
 	char path[64];
 	FILE *f;
 	int nr;
