@@ -94,6 +94,7 @@ struct blk_dmabuf_mapping {
  *	RCU
  * @dying: mapping that is being drained; under the resv lock
  * @generation: mappings made
+ * @synced: one of them had to be synced; under the resv lock
  * @node: NUMA node of the memory that was mapped last, or NUMA_NO_NODE
  * @rcu: frees it
  */
@@ -106,6 +107,7 @@ struct blk_dmabuf_attachment {
 	struct blk_dmabuf_mapping __rcu		*mapping;
 	struct blk_dmabuf_mapping		*dying;
 	u64					generation;
+	bool					synced;
 	int					node;
 	struct rcu_head				rcu;
 };

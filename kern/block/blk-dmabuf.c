@@ -509,6 +509,7 @@ static int blk_dmabuf_map_locked(struct blk_dmabuf_attachment *attach,
 		goto unmap;
 	}
 	attach->generation++;
+	attach->synced |= mapping->sync;
 	trace_blk_dmabuf_map(buf->inode, dev_name(attach->dev),
 			     attach->generation, mapping->nr_ranges,
 			     mapping->sync, mapping->peer);
@@ -1599,19 +1600,19 @@ int blk_dmabuf_unmap(struct blk_dmabuf *reg)
 	return 0;
 }
 
-/* Is a mapping of @buf, or was one just now, one that has to be synced? */
+/*
+ * Did a mapping of @buf have to be synced?  Not only one that is there: around CPU
+ * access exporters sync mappings of their own, which can be old by then.
+ */
 static bool blk_dmabuf_is_synced(struct blk_dmabuf_buffer *buf)
 {
-	const struct blk_dmabuf_mapping *mapping;
-	struct blk_dmabuf_attachment *attach;
+	const struct blk_dmabuf_attachment *attach;
 
 	dma_resv_assert_held(buf->dmabuf->resv);
 
-	list_for_each_entry(attach, &buf->attachments, list) {
-		mapping = blk_dmabuf_published(attach) ?: attach->dying;
-		if (mapping && mapping->sync)
+	list_for_each_entry(attach, &buf->attachments, list)
+		if (attach->synced)
 			return true;
-	}
 	return false;
 }
 
