@@ -281,6 +281,19 @@ static void blk_dmabuf_account_io(struct blk_dmabuf_stats __percpu *stats,
 }
 
 /*
+ * A submitter that finds its I/O complete ends it in task context.  A BPF program
+ * on the tracepoint is not run again by an interrupt of that CPU, so keep
+ * interrupts out: it would miss the I/O that they complete.
+ */
+static void blk_dmabuf_trace_complete(const struct blk_dmabuf_desc *desc)
+{
+	if (!trace_blk_dmabuf_complete_enabled())
+		return;
+	guard(irqsave)();
+	trace_blk_dmabuf_complete(desc);
+}
+
+/*
  * Finish an I/O: account, trace, notify the policy, drop references.  Context:
  * any.
  */
@@ -295,7 +308,7 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 	/* What was refused has been counted, what is tried again will be. */
 	if (cio->started && !io->refused && result != -EAGAIN) {
 		blk_dmabuf_account_io(io->reg->stats, desc->write, result);
-		trace_blk_dmabuf_complete(desc);
+		blk_dmabuf_trace_complete(desc);
 	}
 	blk_dmabuf_policy_complete(io);
 	if (io->reg)
