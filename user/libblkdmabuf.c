@@ -150,7 +150,8 @@ static const struct reason_words reason_words[] = {
 	       "use a file on ext4 or XFS, or the block device"),
 	REASON(FILE,
 	       "the file takes no direct I/O: DAX, encryption, verity, "
-	       "journalled or inline data, or stable writes",
+	       "journalled or inline data, stable writes, or pages in the "
+	       "page cache that somebody keeps busy",
 	       "use a file without these: lsattr and findmnt show them; a copy "
 	       "made with other settings will do"),
 	REASON(MEMORY,

@@ -345,9 +345,14 @@ static bool blk_dmabuf_io_again(struct blk_dmabuf_chan_io *cio, long result)
 		return false;
 	if (io->missed || io->wait)
 		return true;
+	if (result != -EFAULT && result != -ENOTBLK)
+		return false;
 	/* The page cache could not be invalidated, and nothing can be copied. */
-	return (result == -EFAULT || result == -ENOTBLK) &&
-	       cio->faults++ < BLK_DMABUF_MAX_FAULTS;
+	if (cio->faults++ < BLK_DMABUF_MAX_FAULTS)
+		return true;
+	/* Or there is no direct I/O any more: a file that became journalled. */
+	blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_FILE, -EOPNOTSUPP);
+	return false;
 }
 
 static void blk_dmabuf_io_redo(struct work_struct *work);

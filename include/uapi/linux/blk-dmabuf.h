@@ -83,7 +83,8 @@ enum blk_dmabuf_state {
  *	the request's (nvme's write_queues and poll_queues)
  * @BLK_DMABUF_FILE_SYSTEM: the file system takes no dma-buf I/O
  * @BLK_DMABUF_FILE: the file takes no direct I/O: DAX, encrypted, verity,
- *	journalled or inline data, stable writes
+ *	journalled or inline data, stable writes, or a page cache that cannot be
+ *	invalidated
  * @BLK_DMABUF_MEMORY: it cannot be told what memory an address belongs to
  * @BLK_DMABUF_MOVED: the exporter moved the buffer again and again before the
  *	I/O reached the device
