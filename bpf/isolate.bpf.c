@@ -21,7 +21,8 @@
  * When not to use it: with one queue, with more classes than queues (they then
  * share), or to divide bandwidth: the device takes turns between its queues,
  * but what it does inside is its own business.  A class whose queues have no
- * CPU online any more gets into another's.
+ * CPU online any more gets into another's.  A stack of disks has no queues:
+ * select it for the disks below.
  *
  *   bpftool struct_ops register build/bpf/isolate.bpf.o /sys/fs/bpf/isolate
  *   echo isolate > /sys/block/nvme0n1/queue/dmabuf_policy

@@ -59,8 +59,8 @@ static bool fits(const struct blk_dmabuf_grant *grant, u64 offset, u32 len)
 
 /*
  * Swapped for another near that keeps the map, the new one is started before
- * the old one is stopped: the last to go removes the entry.  The kernel calls
- * one at a time.
+ * the old one is stopped: the last to go removes the entry.  The kernel starts
+ * and stops one at a time for a disk.
  */
 s32 BLKDMABUF_OP_SLEEPABLE(near_init, struct blk_dmabuf_queue *queue)
 {

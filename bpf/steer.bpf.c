@@ -15,7 +15,9 @@
  * every queue busy nothing is won by going elsewhere.  It helps when few CPUs
  * submit much and the device works on its queues independently.  Latency is
  * that of whole I/Os: with sizes that differ a lot it says little about the
- * queue.
+ * queue.  Nor for disks below a stack: map_queue() is asked there, but complete()
+ * is told of I/O on the disk that the channel was opened on, so that only the
+ * requests in the queues are compared.
  *
  *   bpftool struct_ops register build/bpf/steer.bpf.o /sys/fs/bpf/steer
  *   echo steer > /sys/block/nvme0n1/queue/dmabuf_policy
@@ -72,8 +74,8 @@ static u64 cost(struct blk_dmabuf_desc *desc, struct steer_disk *disk, int hctx)
 
 /*
  * Swapped for another steer that keeps the map, the new one is started before
- * the old one is stopped: the last to go removes the entry.  The kernel calls
- * one at a time.
+ * the old one is stopped: the last to go removes the entry.  The kernel starts
+ * and stops one at a time for a disk.
  */
 s32 BLKDMABUF_OP_SLEEPABLE(steer_init, struct blk_dmabuf_queue *queue)
 {
