@@ -18,6 +18,7 @@
 #include <linux/blk-mq-dma.h>
 #include <linux/dma-mapping.h>
 #include <linux/iov_iter.h>
+#include <kunit/visibility.h>
 
 #include "blk.h"
 #include "blk-dmabuf-internal.h"
@@ -211,7 +212,7 @@ blk_dmabuf_cursor(const struct blk_dmabuf_mapping *mapping,
 	u64 offset = bio_dmabuf_offset(iter);
 	const struct blk_dmabuf_range *range;
 
-	range = &mapping->ranges[blk_dmabuf_mapping_find(mapping, offset)];
+	range = &mapping->ranges[blk_dmabuf_mapping_find(mapping, 0, offset)];
 	return (struct blk_dmabuf_cursor) {
 		.range	= range,
 		.offset	= offset - range->start,
@@ -240,16 +241,46 @@ static void blk_dmabuf_advance(struct blk_dmabuf_cursor *cur, unsigned int len)
 	}
 }
 
-/*
- * Count the segments of what @lim takes at once of @bio, at most @max_bytes.
+/**
+ * blk_dmabuf_count_simple - blk_dmabuf_count() where a range is a segment
+ * @mapping: @bio: @lim: @max_bytes: @segs: @gap_bit: as there
  *
- * Return: bytes, or -EINVAL if an address is not aligned
+ * In O(log ranges).  The gap is the worst one of the mapping.
  */
-static int blk_dmabuf_count(const struct blk_dmabuf_mapping *mapping,
-			    const struct bio *bio,
-			    const struct queue_limits *lim,
-			    unsigned int max_bytes, unsigned int *segs,
-			    unsigned int *gap_bit)
+VISIBLE_IF_KUNIT int
+blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,
+			const struct bio *bio, const struct queue_limits *lim,
+			unsigned int max_bytes, unsigned int *segs,
+			unsigned int *gap_bit)
+{
+	unsigned int bytes = min(bio->bi_iter.bi_size, max_bytes), first, last;
+	u64 offset = bio_dmabuf_offset(&bio->bi_iter);
+
+	if (offset & lim->dma_alignment)
+		return -EINVAL;
+	first = blk_dmabuf_mapping_find(mapping, 0, offset);
+	last = first;
+	if (offset + bytes > mapping->ranges[first + 1].start)
+		last = blk_dmabuf_mapping_find(mapping, first,
+					       offset + bytes - 1);
+	if (last - first >= lim->max_segments) {
+		last = first + lim->max_segments - 1;
+		bytes = mapping->ranges[last + 1].start - offset;
+	}
+	*segs = last - first + 1;
+	*gap_bit = last > first ? mapping->gap_bit : 0;
+	return bytes;
+}
+
+/**
+ * blk_dmabuf_count_each - blk_dmabuf_count() by looking at each range
+ * @mapping: @bio: @lim: @max_bytes: @segs: @gap_bit: as there
+ */
+VISIBLE_IF_KUNIT int
+blk_dmabuf_count_each(const struct blk_dmabuf_mapping *mapping,
+		      const struct bio *bio, const struct queue_limits *lim,
+		      unsigned int max_bytes, unsigned int *segs,
+		      unsigned int *gap_bit)
 {
 	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping,
 							 &bio->bi_iter);
@@ -273,9 +304,29 @@ static int blk_dmabuf_count(const struct blk_dmabuf_mapping *mapping,
 		blk_dmabuf_advance(&cur, len);
 	}
 	*segs = nsegs;
-	/* A gap in the upper half is as good as none for every device. */
-	*gap_bit = ffs(lower_32_bits(gaps) & INT_MAX);
+	*gap_bit = blk_dmabuf_gap_bit(gaps);
 	return bytes;
+}
+
+/*
+ * Count the segments of what @lim takes at once of @bio, at most @max_bytes.
+ * blk_dmabuf_mapping_fits() has been asked.
+ *
+ * Return: bytes, or -EINVAL if an address is not aligned
+ */
+static int blk_dmabuf_count(const struct blk_dmabuf_mapping *mapping,
+			    const struct bio *bio,
+			    const struct queue_limits *lim,
+			    unsigned int max_bytes, unsigned int *segs,
+			    unsigned int *gap_bit)
+{
+	/* No range is too long, or crosses what a segment must not cross. */
+	if (likely(mapping->longest <= lim->max_segment_size &&
+		   mapping->boundary - 1 <= lim->seg_boundary_mask))
+		return blk_dmabuf_count_simple(mapping, bio, lim, max_bytes,
+					       segs, gap_bit);
+	return blk_dmabuf_count_each(mapping, bio, lim, max_bytes, segs,
+				     gap_bit);
 }
 
 /* Remember which mapping @io was split for: one, or more than one. */

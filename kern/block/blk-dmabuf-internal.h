@@ -60,6 +60,9 @@ struct blk_dmabuf_range {
  * @seq: number of this mapping, never used again
  * @bytes: size of the buffer
  * @gaps: all address bits that are set where one range ends and the next starts
+ * @gap_bit: blk_dmabuf_gap_bit() of @gaps
+ * @longest: bytes of the longest range
+ * @boundary: power of 2 that no range crosses a multiple of
  * @sync: the CPU and the device do not see the same memory at all times
  * @peer: the memory is not system RAM
  * @nr_ranges: ranges in use
@@ -76,6 +79,9 @@ struct blk_dmabuf_mapping {
 	u64				seq;
 	u64				bytes;
 	dma_addr_t			gaps;
+	unsigned int			gap_bit;
+	u64				longest;
+	u64				boundary;
 	bool				sync;
 	bool				peer;
 	unsigned int			nr_ranges;
@@ -296,9 +302,18 @@ int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
 			   u64 len, bool merge);
 void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping);
 unsigned int blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
-				     u64 offset);
+				     unsigned int low, u64 offset);
 bool blk_dmabuf_mapping_fits(const struct blk_dmabuf_mapping *mapping,
 			     const struct queue_limits *lim);
+
+/*
+ * As &request.phys_gap_bit has it.  A gap in the upper half is as good as none
+ * for every device.
+ */
+static inline unsigned int blk_dmabuf_gap_bit(dma_addr_t gaps)
+{
+	return ffs(lower_32_bits(gaps) & INT_MAX);
+}
 
 static inline u64 blk_dmabuf_range_len(const struct blk_dmabuf_range *range)
 {
@@ -373,6 +388,18 @@ blk_dmabuf_mapping_of(const struct blk_dmabuf_buffer *buf,
 
 void blk_dmabuf_get_user(void);
 void blk_dmabuf_put_user(void);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+int blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,
+			    const struct bio *bio,
+			    const struct queue_limits *lim,
+			    unsigned int max_bytes, unsigned int *segs,
+			    unsigned int *gap_bit);
+int blk_dmabuf_count_each(const struct blk_dmabuf_mapping *mapping,
+			  const struct bio *bio, const struct queue_limits *lim,
+			  unsigned int max_bytes, unsigned int *segs,
+			  unsigned int *gap_bit);
+#endif
 
 /* ---- blk-dmabuf-policy.c ---- */
 

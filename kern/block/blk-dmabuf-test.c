@@ -72,7 +72,7 @@ static void test_add_keeps_ranges_countable(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0,
 				blk_dmabuf_mapping_add(map, addr, SZ_1G, true));
 	KUNIT_EXPECT_EQ(test, 5, map->nr_ranges);
-	KUNIT_EXPECT_EQ(test, 4, blk_dmabuf_mapping_find(map, 10ULL * SZ_1G - 1));
+	KUNIT_EXPECT_EQ(test, 4, blk_dmabuf_mapping_find(map, 0, 10ULL * SZ_1G - 1));
 	blk_dmabuf_mapping_free(map);
 }
 
@@ -118,18 +118,18 @@ static void test_find_equals_linear_walk(struct kunit *test)
 			u64 start = map->ranges[i].start;
 
 			KUNIT_EXPECT_EQ(test, i,
-					blk_dmabuf_mapping_find(map, start));
+					blk_dmabuf_mapping_find(map, 0, start));
 			if (!i)
 				continue;
 			start--;
 			KUNIT_EXPECT_EQ(test, i - 1,
-					blk_dmabuf_mapping_find(map, start));
+					blk_dmabuf_mapping_find(map, 0, start));
 		}
 		for (i = 0; i < 100; i++) {
 			u64 offset = prandom_u32_state(&rnd) % size;
 
 			KUNIT_EXPECT_EQ(test, linear_find(map, offset),
-					blk_dmabuf_mapping_find(map, offset));
+					blk_dmabuf_mapping_find(map, 0, offset));
 		}
 		blk_dmabuf_mapping_free(map);
 	}
@@ -188,6 +188,59 @@ static void test_fits(struct kunit *test)
 	}
 }
 
+/* What is counted without looking at each range is what looking finds. */
+static void test_counts_agree(struct kunit *test)
+{
+	struct queue_limits lim = {
+		.dma_alignment = 3, .max_segments = 20,
+		.max_segment_size = UINT_MAX, .seg_boundary_mask = ULONG_MAX,
+	};
+	struct bio bio = {};
+	struct rnd_state rnd;
+	int round;
+
+	prandom_seed_state(&rnd, 43);
+	for (round = 0; round < 5000; round++) {
+		struct blk_dmabuf_mapping *map = random_map(test, &rnd);
+		unsigned int max = 4 + (prandom_u32_state(&rnd) % SZ_4M & ~3);
+		unsigned int segs[2], gaps[2];
+		u64 size, offset;
+		int bytes;
+
+		blk_dmabuf_mapping_seal(map);
+		size = map->bytes;
+		offset = prandom_u32_state(&rnd) % size & ~3;
+		bio_dmabuf_set_offset(&bio.bi_iter, offset);
+		bio.bi_iter.bi_size = 4 + (prandom_u32_state(&rnd) %
+					   (size - offset) & ~3);
+		bytes = blk_dmabuf_count_each(map, &bio, &lim, max, &segs[0],
+					      &gaps[0]);
+		KUNIT_EXPECT_EQ(test, bytes,
+				blk_dmabuf_count_simple(map, &bio, &lim, max,
+							&segs[1], &gaps[1]));
+		KUNIT_EXPECT_EQ(test, segs[0], segs[1]);
+		KUNIT_EXPECT_LE(test, gaps[1], gaps[0]);
+		KUNIT_EXPECT_EQ(test, !gaps[0], !gaps[1]);
+		blk_dmabuf_mapping_free(map);
+	}
+}
+
+/* A range that crosses a boundary, up to one that crosses nothing. */
+static void test_seal_finds_the_boundary(struct kunit *test)
+{
+	struct blk_dmabuf_mapping *map = test_map(test, 2);
+
+	blk_dmabuf_mapping_add(map, SZ_1M, SZ_4K, true);
+	blk_dmabuf_mapping_seal(map);
+	KUNIT_EXPECT_EQ(test, SZ_4K, map->boundary);
+	KUNIT_EXPECT_EQ(test, SZ_4K, map->longest);
+	blk_dmabuf_mapping_add(map, SZ_4G - SZ_4K, SZ_8K, true);
+	blk_dmabuf_mapping_seal(map);
+	KUNIT_EXPECT_EQ(test, 2 * SZ_4G, map->boundary);
+	KUNIT_EXPECT_EQ(test, SZ_8K, map->longest);
+	blk_dmabuf_mapping_free(map);
+}
+
 static struct kunit_case index_cases[] = {
 	KUNIT_CASE(test_add_merges_what_touches),
 	KUNIT_CASE(test_add_refuses_too_many),
@@ -195,6 +248,8 @@ static struct kunit_case index_cases[] = {
 	KUNIT_CASE(test_find_equals_linear_walk),
 	KUNIT_CASE(test_offset_advances),
 	KUNIT_CASE(test_fits),
+	KUNIT_CASE(test_counts_agree),
+	KUNIT_CASE(test_seal_finds_the_boundary),
 	{}
 };
 

@@ -223,17 +223,26 @@ int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
  * blk_dmabuf_mapping_seal - the last range has been added
  * @mapping: the mapping, not published yet
  *
- * Sums up what blk_dmabuf_mapping_fits() looks at.
+ * Sums up what would otherwise be looked at in each range of each I/O.
  */
 void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping)
 {
 	const struct blk_dmabuf_range *range = mapping->ranges;
-	const struct blk_dmabuf_range *last = range + mapping->nr_ranges - 1;
+	const struct blk_dmabuf_range *end = range + mapping->nr_ranges;
+	dma_addr_t crossed = 0;
 
 	mapping->gaps = 0;
-	for (; range < last; range++)
-		mapping->gaps |= (range[0].addr + blk_dmabuf_range_len(range)) |
-				 range[1].addr;
+	mapping->longest = 0;
+	for (; range < end; range++) {
+		u64 len = blk_dmabuf_range_len(range);
+
+		if (range + 1 < end)
+			mapping->gaps |= (range->addr + len) | range[1].addr;
+		mapping->longest = max(mapping->longest, len);
+		crossed |= range->addr ^ (range->addr + len - 1);
+	}
+	mapping->gap_bit = blk_dmabuf_gap_bit(mapping->gaps);
+	mapping->boundary = crossed ? 2ULL << __fls(crossed) : 1;
 	mapping->bytes = mapping->ranges[mapping->nr_ranges].start;
 	mapping->seq = atomic64_inc_return(&blk_dmabuf_mapping_seq);
 }
@@ -241,14 +250,15 @@ void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping)
 /**
  * blk_dmabuf_mapping_find - find the range that holds an offset
  * @mapping: the mapping
+ * @low: index of a range that does not start behind @offset
  * @offset: byte in the buffer, less than its size
  *
  * Return: index of the last range that starts at or before @offset
  */
 unsigned int blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
-				     u64 offset)
+				     unsigned int low, u64 offset)
 {
-	unsigned int low = 0, high = mapping->nr_ranges - 1;
+	unsigned int high = mapping->nr_ranges - 1;
 
 	while (low < high) {
 		unsigned int mid = high - (high - low) / 2;
