@@ -38,6 +38,7 @@
 #include <linux/user_namespace.h>
 #include <trace/events/blk_dmabuf.h>
 
+#include "blk-mq.h"
 #include "blk-dmabuf-internal.h"
 
 /*
@@ -107,9 +108,15 @@ struct blk_dmabuf_chan {
 	struct cgroup_subsys_state	*blkcg;
 };
 
-/* What is kept of a command from its first issue to its completion. */
+/*
+ * What is kept of a command from its first issue to its completion.  Of a command
+ * that is polled for, the I/O has the position; its memory stays an I/O's.
+ */
 struct blk_dmabuf_pdu {
-	u64	pos;
+	union {
+		u64				pos;
+		struct blk_dmabuf_chan_io	*polled;
+	};
 	u64	offset;
 	u32	slot;
 	u32	hint;
@@ -142,7 +149,10 @@ struct blk_dmabuf_pieces {
  *	system
  * @result: what it completed with
  * @fsize: limit to file sizes of whoever issued it
+ * @next: in the cache of a CPU, the next one
  * @started: the file got to see it
+ * @charged: to a memory cgroup
+ * @polled: its ring polls for it
  * @writing: write access to the file system is held
  * @tries: how often it was issued again
  * @faults: how often because the page cache was in the way
@@ -157,15 +167,29 @@ struct blk_dmabuf_chan_io {
 	atomic_t			pending;
 	long				result;
 	u64				fsize;
+	struct blk_dmabuf_chan_io	*next;
 	bool				started;
+	bool				charged;
+	bool				polled;
 	bool				writing;
 	unsigned int			tries;
 	unsigned int			faults;
 	struct work_struct		redo;
 };
 
-static struct kmem_cache *blk_dmabuf_io_cache;
+static struct kmem_cache *blk_dmabuf_io_slab;
 static struct workqueue_struct *blk_dmabuf_redo_wq;
+
+/* As many I/Os as a CPU keeps for the next ones: those of a deep queue. */
+#define BLK_DMABUF_MAX_CACHED	128
+
+/* I/Os that have ended on a CPU; with interrupts off. */
+struct blk_dmabuf_io_cache {
+	struct blk_dmabuf_chan_io	*first;
+	unsigned int			nr;
+};
+
+static DEFINE_PER_CPU(struct blk_dmabuf_io_cache, blk_dmabuf_io_caches);
 
 static bool blk_dmabuf_is_file(const struct blk_dmabuf_chan *chan)
 {
@@ -176,6 +200,12 @@ static bool blk_dmabuf_is_file(const struct blk_dmabuf_chan *chan)
 static loff_t blk_dmabuf_size(const struct blk_dmabuf_chan *chan)
 {
 	return i_size_read(chan->file->f_mapping->host);
+}
+
+/* Is it the ring that finds the command complete, instead of task work? */
+static bool blk_dmabuf_cmd_polled(const struct io_uring_cmd *cmd)
+{
+	return cmd_to_io_kiocb((void *)cmd)->flags & REQ_F_IOPOLL;
 }
 
 static bool blk_dmabuf_cmd_is_write(const struct io_uring_cmd *cmd)
@@ -205,6 +235,19 @@ static void blk_dmabuf_notify(struct io_uring_cmd *cmd, s32 result)
 		fsnotify_access(chan->file);
 }
 
+static void blk_dmabuf_cmd_cqe(struct io_uring_cmd *cmd,
+			       unsigned int issue_flags)
+{
+	struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
+
+	if (pdu->cqe32)
+		io_uring_cmd_done32(cmd, pdu->result,
+				    (u64)pdu->slot << 48 | pdu->offset,
+				    issue_flags);
+	else
+		io_uring_cmd_done(cmd, pdu->result, issue_flags);
+}
+
 static void blk_dmabuf_cmd_finish(struct io_tw_req tw_req, io_tw_token_t tw)
 {
 	struct io_uring_cmd *cmd = io_uring_cmd_from_tw(tw_req);
@@ -216,13 +259,7 @@ static void blk_dmabuf_cmd_finish(struct io_tw_req tw_req, io_tw_token_t tw)
 		return;
 	}
 	blk_dmabuf_notify(cmd, pdu->result);
-	if (pdu->cqe32)
-		io_uring_cmd_done32(cmd, pdu->result,
-				    (u64)pdu->slot << 48 | pdu->offset,
-				    IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);
-	else
-		io_uring_cmd_done(cmd, pdu->result,
-				  IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);
+	blk_dmabuf_cmd_cqe(cmd, IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);
 }
 
 /* Where it was placed, or the first piece of it, the application may learn. */
@@ -236,7 +273,12 @@ static void blk_dmabuf_cmd_complete(struct io_uring_cmd *cmd, s32 result,
 	if (result != -EIOCBQUEUED) {
 		pdu->slot = slot;
 		pdu->offset = offset;
-		io_uring_cmd_do_in_task_lazy(cmd, blk_dmabuf_cmd_finish);
+		/* As io_uring's own: no fsnotify, and any context will do. */
+		if (blk_dmabuf_cmd_polled(cmd))
+			blk_dmabuf_cmd_cqe(cmd, IO_URING_F_UNLOCKED);
+		else
+			io_uring_cmd_do_in_task_lazy(cmd,
+						     blk_dmabuf_cmd_finish);
 	} else {
 		/* Lazy is for what makes a CQE. */
 		io_uring_cmd_complete_in_task(cmd, blk_dmabuf_cmd_finish);
@@ -281,6 +323,47 @@ static void blk_dmabuf_account_io(struct blk_dmabuf_stats __percpu *stats,
 }
 
 /*
+ * I/Os are not charged to a memory cgroup: as with bios, io_uring's request is.
+ * But pieces are, of which a policy can make millions for one request.
+ */
+static struct blk_dmabuf_chan_io *blk_dmabuf_io_get(bool piece)
+{
+	struct blk_dmabuf_chan_io *cio;
+
+	if (piece)
+		return kmem_cache_alloc(blk_dmabuf_io_slab, GFP_KERNEL_ACCOUNT);
+	scoped_guard(irqsave) {
+		struct blk_dmabuf_io_cache *cache =
+			this_cpu_ptr(&blk_dmabuf_io_caches);
+
+		cio = cache->first;
+		if (likely(cio)) {
+			cache->first = cio->next;
+			cache->nr--;
+			return cio;
+		}
+	}
+	return kmem_cache_alloc(blk_dmabuf_io_slab, GFP_KERNEL);
+}
+
+/* Context: any. */
+static void blk_dmabuf_io_put(struct blk_dmabuf_chan_io *cio)
+{
+	scoped_guard(irqsave) {
+		struct blk_dmabuf_io_cache *cache =
+			this_cpu_ptr(&blk_dmabuf_io_caches);
+
+		if (!cio->charged && cache->nr < BLK_DMABUF_MAX_CACHED) {
+			cio->next = cache->first;
+			cache->first = cio;
+			cache->nr++;
+			return;
+		}
+	}
+	kmem_cache_free(blk_dmabuf_io_slab, cio);
+}
+
+/*
  * A submitter that finds its I/O complete ends it in task context.  A BPF program
  * on the tracepoint is not run again by an interrupt of that CPU, so keep
  * interrupts out: it would miss the I/O that they complete.
@@ -313,7 +396,7 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 	blk_dmabuf_policy_complete(io);
 	if (io->reg)
 		blk_dmabuf_end(io->reg);
-	kmem_cache_free(blk_dmabuf_io_cache, cio);
+	blk_dmabuf_io_put(cio);
 }
 
 /* The I/O is over and its submitter does not wait for a return value. */
@@ -344,6 +427,10 @@ static bool blk_dmabuf_io_again(struct blk_dmabuf_chan_io *cio, long result)
 	if (result >= 0)
 		return false;
 	if (io->missed || io->wait)
+		return true;
+	/* A command that is polled for cannot go to an io_uring worker. */
+	if ((result == -EAGAIN || result == -EOPNOTSUPP) && io->nowait &&
+	    blk_dmabuf_cmd_polled(cio->cmd))
 		return true;
 	if (result != -EFAULT && result != -ENOTBLK)
 		return false;
@@ -570,7 +657,7 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 	struct blk_dmabuf_chan_io *cio;
 
-	cio = kmem_cache_alloc(blk_dmabuf_io_cache, GFP_KERNEL);
+	cio = blk_dmabuf_io_get(skip);
 	if (!cio)
 		return NULL;
 	cio->io = (struct blk_dmabuf_io) {
@@ -594,6 +681,8 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	cio->chan = chan;
 	cio->cmd = cmd;
 	cio->pieces = NULL;
+	cio->charged = skip;
+	cio->polled = false;
 	cio->started = false;
 	cio->writing = false;
 	cio->tries = 0;
@@ -653,6 +742,8 @@ static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio, u16 ioprio)
 		cio->iocb.ki_flags &= ~IOCB_APPEND;
 	if (cio->io.nowait)
 		cio->iocb.ki_flags |= IOCB_NOWAIT;
+	if (cio->polled)
+		cio->iocb.ki_flags |= IOCB_HIPRI;
 	if (cio->io.desc.write)
 		cio->iocb.ki_flags |= IOCB_WRITE;
 }
@@ -728,6 +819,7 @@ static void blk_dmabuf_io_redo(struct work_struct *work)
 	long ret;
 
 	io->nowait = false;
+	cio->polled = false;
 	/* File systems write to it. */
 	blk_dmabuf_iocb_init(cio, cio->iocb.ki_ioprio);
 	if (cio->faults > BLK_DMABUF_FEW_FAULTS)
@@ -824,6 +916,8 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio)
 		atomic_cmpxchg(&pieces->error, 0, PTR_ERR(cio));
 		break;
 	}
+	if (blk_dmabuf_cmd_polled(cmd))
+		WRITE_ONCE(blk_dmabuf_pdu(cmd)->polled, NULL);
 	blk_dmabuf_pieces_put(pieces);
 	return -EIOCBQUEUED;
 }
@@ -837,6 +931,27 @@ static int blk_dmabuf_cmd_done(struct io_uring_cmd *cmd, int ret, u32 slot,
 		return ret;
 	io_uring_cmd_done32(cmd, ret, (u64)slot << 48 | offset, issue_flags);
 	return -EIOCBQUEUED;
+}
+
+/* What cannot be polled for completes by interrupt. */
+static bool blk_dmabuf_chan_can_poll(const struct blk_dmabuf_chan *chan)
+{
+	struct request_queue *q = bdev_get_queue(chan->bdev);
+
+	if (!chan->file->f_op->iopoll)
+		return false;
+	return queue_is_mq(q) ? blk_mq_can_poll(q) :
+				q->limits.features & BLK_FEAT_POLL;
+}
+
+/* Let the ring poll for a command that is one I/O. */
+static void blk_dmabuf_io_poll(struct blk_dmabuf_chan_io *cio)
+{
+	if (!blk_dmabuf_cmd_polled(cio->cmd))
+		return;
+	cio->polled = blk_dmabuf_chan_can_poll(cio->chan);
+	cio->iocb.private = NULL;
+	WRITE_ONCE(blk_dmabuf_pdu(cio->cmd)->polled, cio->polled ? cio : NULL);
 }
 
 static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
@@ -868,14 +983,33 @@ static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 			return blk_dmabuf_cmd_submit_pieces(cio);
 		goto end;
 	}
+	blk_dmabuf_io_poll(cio);
 	ret = blk_dmabuf_io_start(cio);
 	if (ret == -EIOCBQUEUED)
 		return ret;
 end:
 	slot = cio->io.desc.slot;
 	offset = cio->io.desc.offset;
+	/* For an io_uring worker. */
+	blk_dmabuf_pdu(cmd)->pos = cio->io.desc.pos;
 	blk_dmabuf_io_end(cio, ret);
 	return blk_dmabuf_cmd_done(cmd, ret, slot, offset, issue_flags);
+}
+
+/*
+ * The memory of an I/O that has ended is that of an I/O, and at worst another one
+ * is polled for.  See iocb_bio_iopoll().
+ */
+static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
+				  struct io_comp_batch *iob,
+				  unsigned int flags)
+{
+	struct blk_dmabuf_chan *chan = cmd->file->private_data;
+	struct blk_dmabuf_chan_io *cio;
+
+	guard(rcu)();
+	cio = READ_ONCE(blk_dmabuf_pdu(cmd)->polled);
+	return cio ? chan->file->f_op->iopoll(&cio->iocb, iob, flags) : 0;
 }
 
 /* May an I/O of the channel be issued where it must not sleep? */
@@ -1233,6 +1367,7 @@ static const struct file_operations blk_dmabuf_chan_fops = {
 	.unlocked_ioctl	= blk_dmabuf_chan_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,
 	.uring_cmd	= blk_dmabuf_chan_uring_cmd,
+	.uring_cmd_iopoll = blk_dmabuf_chan_iopoll,
 #ifdef CONFIG_PROC_FS
 	.show_fdinfo	= blk_dmabuf_chan_fdinfo,
 #endif
@@ -1414,17 +1549,18 @@ static int __init blk_dmabuf_chan_init(void)
 {
 	int error = -ENOMEM;
 
-	blk_dmabuf_io_cache = KMEM_CACHE(blk_dmabuf_chan_io,
-					 SLAB_ACCOUNT | SLAB_HWCACHE_ALIGN);
+	blk_dmabuf_io_slab = KMEM_CACHE(blk_dmabuf_chan_io,
+					SLAB_TYPESAFE_BY_RCU |
+					SLAB_HWCACHE_ALIGN);
 	/* Each may wait for an exporter, so let many do so. */
 	blk_dmabuf_redo_wq = alloc_workqueue("blkdmabuf", WQ_UNBOUND, 0);
-	if (blk_dmabuf_io_cache && blk_dmabuf_redo_wq)
+	if (blk_dmabuf_io_slab && blk_dmabuf_redo_wq)
 		error = misc_register(&blk_dmabuf_dev);
 	if (!error)
 		return 0;
 	if (blk_dmabuf_redo_wq)
 		destroy_workqueue(blk_dmabuf_redo_wq);
-	kmem_cache_destroy(blk_dmabuf_io_cache);
+	kmem_cache_destroy(blk_dmabuf_io_slab);
 	return error;
 }
 device_initcall(blk_dmabuf_chan_init);
