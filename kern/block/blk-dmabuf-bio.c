@@ -131,7 +131,24 @@ bool bio_dmabuf_takes(struct bio *bio, const struct iov_iter *iter)
 }
 
 /**
- * bio_dmabuf_set - point a bio to a piece of a dma-buf
+ * bio_dmabuf_init - point a bio to a piece of a dma-buf
+ * @bio: bio without vectors of its own
+ * @io: the I/O; outlives the bio
+ * @offset: first byte in the buffer
+ * @bytes: how many
+ */
+void bio_dmabuf_init(struct bio *bio, struct blk_dmabuf_io *io, u64 offset,
+		     unsigned int bytes)
+{
+	bio->bi_dmabuf = io;
+	bio_dmabuf_set_offset(&bio->bi_iter, offset);
+	bio->bi_iter.bi_size = bytes;
+	bio->bi_opf |= REQ_DMABUF;
+	bio_set_flag(bio, BIO_CLONED);
+}
+
+/**
+ * bio_dmabuf_set - bio_iov_iter_set() for a piece of a dma-buf
  * @bio: bio without vectors of its own
  * @iter: iterator made with iov_iter_dmabuf()
  */
@@ -139,11 +156,8 @@ void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter)
 {
 	WARN_ON_ONCE(bio->bi_max_vecs);
 
-	bio->bi_dmabuf = iter->dmabuf;
-	bio_dmabuf_set_offset(&bio->bi_iter, iter->iov_offset);
-	bio->bi_iter.bi_size = iov_iter_count(iter);
-	bio->bi_opf |= REQ_DMABUF;
-	bio_set_flag(bio, BIO_CLONED);
+	bio_dmabuf_init(bio, iter->dmabuf, iter->iov_offset,
+			iov_iter_count(iter));
 }
 
 /**
@@ -218,6 +232,25 @@ blk_dmabuf_cursor(const struct blk_dmabuf_mapping *mapping,
 		.offset	= offset - range->start,
 		.left	= iter->bi_size,
 	};
+}
+
+/* Where a walk over a request is, as blk_rq_dmabuf_iter_start() left it. */
+static struct blk_dmabuf_cursor
+blk_dmabuf_resume(const struct request *rq, const struct bvec_iter *pos)
+{
+	return (struct blk_dmabuf_cursor) {
+		.range	= &rq->dmabuf_mapping->ranges[pos->bi_idx],
+		.offset	= pos->bi_offset,
+		.left	= pos->bi_sector,
+	};
+}
+
+static void blk_dmabuf_pause(const struct request *rq, struct bvec_iter *pos,
+			     const struct blk_dmabuf_cursor *cur)
+{
+	pos->bi_idx = cur->range - rq->dmabuf_mapping->ranges;
+	pos->bi_offset = cur->offset;
+	pos->bi_sector = cur->left;
 }
 
 /* The segment at @cur: in one range, and no more than the device takes. */
@@ -356,7 +389,8 @@ static int blk_dmabuf_fit(struct bio *bio, const struct queue_limits *lim,
 	if (!queue_is_mq(q))
 		return min(bio->bi_iter.bi_size, max_bytes);
 	/* Limits may have changed until the bio entered the queue. */
-	if (!bio_dmabuf_enter(bio))
+	if (unlikely(!lim->max_dmabuf_sectors || bio_has_crypt_ctx(bio)) &&
+	    !bio_dmabuf_enter(bio))
 		return -EOPNOTSUPP;
 	guard(rcu)();
 	mapping = blk_dmabuf_mapping_of(io->reg->buf, q->tag_set->dma_dev);
@@ -472,12 +506,12 @@ blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
  * blk_rq_dmabuf_iter_start - yield the first range of a request
  * @rq: request with REQ_DMABUF
  * @dma_dev: device that the driver would map to
- * @iter: as for blk_rq_dma_map_iter_start(), its ->iter initialised
+ * @iter: as for blk_rq_dma_map_iter_start()
  *
  * On success the request holds its mapping until blk_rq_dmabuf_done().
  *
- * iter->iter.bi_size becomes 0, so that the walk over pages ends at once; what is
- * left is counted in ->bi_sector, and ->bi_idx and ->bi_offset are a range of
+ * There is no bio to walk in @iter, so that the walk over pages ends at once; what
+ * is left is counted in ->bi_sector, and ->bi_idx and ->bi_offset are a range of
  * the mapping and a byte in it.
  */
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
@@ -520,10 +554,9 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 	WRITE_ONCE(io->desc.hctx, rq->mq_hctx->queue_num);
 	if (mapping->sync)
 		blk_rq_dmabuf_sync(rq, false);
-	cur = blk_dmabuf_cursor(mapping, pos);
-	pos->bi_idx = cur.range - mapping->ranges;
-	pos->bi_offset = cur.offset;
-	pos->bi_sector = cur.left;
+	iter->iter.bio = NULL;
+	cur = blk_dmabuf_cursor(mapping, &rq->bio->bi_iter);
+	blk_dmabuf_pause(rq, pos, &cur);
 	pos->bi_size = 0;
 	return blk_rq_dmabuf_iter_next(rq, iter);
 
@@ -535,23 +568,55 @@ quiet:
 
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
 {
-	const struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
-	struct bvec_iter *pos = &iter->iter.iter;
-	struct blk_dmabuf_cursor cur = {
-		.range	= &mapping->ranges[pos->bi_idx],
-		.offset	= pos->bi_offset,
-		.left	= pos->bi_sector,
-	};
+	struct blk_dmabuf_cursor cur = blk_dmabuf_resume(rq, &iter->iter.iter);
 
 	if (!cur.left)
 		return false;
 	iter->len = blk_dmabuf_segment(&cur, &rq->q->limits, &iter->addr);
 	blk_dmabuf_advance(&cur, iter->len);
-	pos->bi_idx = cur.range - mapping->ranges;
-	pos->bi_offset = cur.offset;
-	pos->bi_sector = cur.left;
+	blk_dmabuf_pause(rq, &iter->iter.iter, &cur);
 	return true;
 }
+
+/**
+ * blk_rq_dmabuf_pages - yield pages of a request, for lists of them
+ * @rq: request with REQ_DMABUF, whose walk has started
+ * @iter: the walk; advanced, and on return in a range as long as there is one
+ * @list: filled in with the addresses of whole pages
+ * @max: entries to fill in, less than there are pages
+ * @shift: size of a page; inner ranges are multiples of it
+ *
+ * The same as blk_rq_dma_map_iter_next() and taking pages of what that yields,
+ * without the cost of both for each page.
+ *
+ * Return: entries filled in
+ */
+unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
+				 __le64 *list, unsigned int max,
+				 unsigned int shift)
+{
+	struct blk_dmabuf_cursor cur = blk_dmabuf_resume(rq, &iter->iter.iter);
+	u64 addr = iter->addr, len = iter->len;
+	unsigned int n = 0;
+
+	for (;;) {
+		for (; n < max && len >> shift; len -= 1 << shift) {
+			list[n++] = cpu_to_le64(addr);
+			addr += 1 << shift;
+		}
+		if (len || !cur.left)
+			break;
+		addr = cur.range->addr + cur.offset;
+		len = min(blk_dmabuf_range_len(cur.range) - cur.offset,
+			  cur.left);
+		blk_dmabuf_advance(&cur, len);
+	}
+	iter->addr = addr;
+	iter->len = len;
+	blk_dmabuf_pause(rq, &iter->iter.iter, &cur);
+	return n;
+}
+EXPORT_SYMBOL_GPL(blk_rq_dmabuf_pages);
 
 /**
  * blk_rq_dmabuf_done - a driver unmaps a request with REQ_DMABUF

@@ -30,6 +30,7 @@
 #include <linux/miscdevice.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
+#include <linux/task_io_accounting_ops.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
@@ -94,6 +95,7 @@ enum {
  * @own: account of the channel
  * @cred: credentials of who opened it, for I/O that is issued again
  * @blkcg: block cgroup of who opened it, likewise
+ * @touched: when the time stamps of reads and writes were last looked at
  */
 struct blk_dmabuf_chan {
 	struct blk_dmabuf_slots		slots;
@@ -106,6 +108,7 @@ struct blk_dmabuf_chan {
 	struct blk_dmabuf_account	own;
 	const struct cred		*cred;
 	struct cgroup_subsys_state	*blkcg;
+	unsigned long			touched[2];
 };
 
 /*
@@ -149,14 +152,15 @@ struct blk_dmabuf_pieces {
  *	system
  * @result: what it completed with
  * @fsize: limit to file sizes of whoever issued it
- * @next: in the cache of a CPU, the next one
  * @started: the file got to see it
- * @charged: to a memory cgroup
+ * @direct: its bio goes to the device, past the file
  * @polled: its ring polls for it
  * @writing: write access to the file system is held
  * @tries: how often it was issued again
  * @faults: how often because the page cache was in the way
+ * @ioprio: I/O priority of whoever issued it
  * @redo: issues it again
+ * @bio: the bio of a @direct I/O; what frees the I/O, too
  */
 struct blk_dmabuf_chan_io {
 	struct blk_dmabuf_io		io;
@@ -167,29 +171,24 @@ struct blk_dmabuf_chan_io {
 	atomic_t			pending;
 	long				result;
 	u64				fsize;
-	struct blk_dmabuf_chan_io	*next;
 	bool				started;
-	bool				charged;
+	bool				direct;
 	bool				polled;
 	bool				writing;
 	unsigned int			tries;
 	unsigned int			faults;
+	u16				ioprio;
 	struct work_struct		redo;
+	struct bio			bio;
 };
 
-static struct kmem_cache *blk_dmabuf_io_slab;
+/*
+ * I/Os, and the bios of those that need no file.  As with other bios it is
+ * io_uring's request that is charged to a memory cgroup.
+ */
+static struct bio_set blk_dmabuf_bios;
 static struct workqueue_struct *blk_dmabuf_redo_wq;
 
-/* As many I/Os as a CPU keeps for the next ones: those of a deep queue. */
-#define BLK_DMABUF_MAX_CACHED	128
-
-/* I/Os that have ended on a CPU; with interrupts off. */
-struct blk_dmabuf_io_cache {
-	struct blk_dmabuf_chan_io	*first;
-	unsigned int			nr;
-};
-
-static DEFINE_PER_CPU(struct blk_dmabuf_io_cache, blk_dmabuf_io_caches);
 
 static bool blk_dmabuf_is_file(const struct blk_dmabuf_chan *chan)
 {
@@ -211,6 +210,13 @@ static bool blk_dmabuf_cmd_polled(const struct io_uring_cmd *cmd)
 static bool blk_dmabuf_cmd_is_write(const struct io_uring_cmd *cmd)
 {
 	return cmd->cmd_op == BLK_DMABUF_CMD_WRITE;
+}
+
+/* As direct I/O of block devices. */
+static blk_opf_t blk_dmabuf_cmd_opf(const struct io_uring_cmd *cmd)
+{
+	return blk_dmabuf_cmd_is_write(cmd) ?
+		REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ;
 }
 
 static struct blk_dmabuf_pdu *blk_dmabuf_pdu(struct io_uring_cmd *cmd)
@@ -323,47 +329,6 @@ static void blk_dmabuf_account_io(struct blk_dmabuf_stats __percpu *stats,
 }
 
 /*
- * I/Os are not charged to a memory cgroup: as with bios, io_uring's request is.
- * But pieces are, of which a policy can make millions for one request.
- */
-static struct blk_dmabuf_chan_io *blk_dmabuf_io_get(bool piece)
-{
-	struct blk_dmabuf_chan_io *cio;
-
-	if (piece)
-		return kmem_cache_alloc(blk_dmabuf_io_slab, GFP_KERNEL_ACCOUNT);
-	scoped_guard(irqsave) {
-		struct blk_dmabuf_io_cache *cache =
-			this_cpu_ptr(&blk_dmabuf_io_caches);
-
-		cio = cache->first;
-		if (likely(cio)) {
-			cache->first = cio->next;
-			cache->nr--;
-			return cio;
-		}
-	}
-	return kmem_cache_alloc(blk_dmabuf_io_slab, GFP_KERNEL);
-}
-
-/* Context: any. */
-static void blk_dmabuf_io_put(struct blk_dmabuf_chan_io *cio)
-{
-	scoped_guard(irqsave) {
-		struct blk_dmabuf_io_cache *cache =
-			this_cpu_ptr(&blk_dmabuf_io_caches);
-
-		if (!cio->charged && cache->nr < BLK_DMABUF_MAX_CACHED) {
-			cio->next = cache->first;
-			cache->first = cio;
-			cache->nr++;
-			return;
-		}
-	}
-	kmem_cache_free(blk_dmabuf_io_slab, cio);
-}
-
-/*
  * A submitter that finds its I/O complete ends it in task context.  A BPF program
  * on the tracepoint is not run again by an interrupt of that CPU, so keep
  * interrupts out: it would miss the I/O that they complete.
@@ -396,7 +361,7 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 	blk_dmabuf_policy_complete(io);
 	if (io->reg)
 		blk_dmabuf_end(io->reg);
-	blk_dmabuf_io_put(cio);
+	bio_put(&cio->bio);
 }
 
 /* The I/O is over and its submitter does not wait for a return value. */
@@ -656,10 +621,11 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 {
 	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 	struct blk_dmabuf_chan_io *cio;
+	struct bio *bio;
 
-	cio = blk_dmabuf_io_get(skip);
-	if (!cio)
-		return NULL;
+	bio = bio_alloc_bioset(chan->bdev, 0, blk_dmabuf_cmd_opf(cmd),
+			       GFP_KERNEL, &blk_dmabuf_bios);
+	cio = container_of(bio, struct blk_dmabuf_chan_io, bio);
 	cio->io = (struct blk_dmabuf_io) {
 		.desc = {
 			.pos	= pdu->pos + skip,
@@ -681,7 +647,7 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	cio->chan = chan;
 	cio->cmd = cmd;
 	cio->pieces = NULL;
-	cio->charged = skip;
+	cio->direct = false;
 	cio->polled = false;
 	cio->started = false;
 	cio->writing = false;
@@ -726,7 +692,7 @@ static bool blk_dmabuf_io_start_write(struct blk_dmabuf_chan_io *cio)
 	return true;
 }
 
-static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio, u16 ioprio)
+static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio)
 {
 	struct file *file = cio->chan->file;
 
@@ -734,7 +700,7 @@ static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio, u16 ioprio)
 		.ki_filp	= file,
 		.ki_pos		= cio->io.desc.pos,
 		.ki_flags	= file->f_iocb_flags | IOCB_DIRECT,
-		.ki_ioprio	= ioprio,
+		.ki_ioprio	= cio->ioprio,
 		.ki_complete	= blk_dmabuf_iocb_complete,
 	};
 	cio->iocb.ki_flags &= ~IOCB_NOWAIT;
@@ -770,7 +736,7 @@ static size_t blk_dmabuf_io_bytes(const struct blk_dmabuf_chan_io *cio)
 }
 
 /* Hand the I/O to its file. */
-static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
+static int blk_dmabuf_file_submit(struct blk_dmabuf_chan_io *cio)
 {
 	struct blk_dmabuf_desc *desc = &cio->io.desc;
 	struct file *file = cio->chan->file;
@@ -780,6 +746,8 @@ static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
 
 	if (!bytes)
 		return 0;
+	/* Each time: file systems write to it. */
+	blk_dmabuf_iocb_init(cio);
 	if (!blk_dmabuf_io_start_write(cio))
 		return -EAGAIN;
 	iov_iter_dmabuf(&iter, desc->write ? ITER_SOURCE : ITER_DEST, &cio->io,
@@ -796,11 +764,92 @@ static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
 	return -EIOCBQUEUED;
 }
 
+/*
+ * Would a block device's ->read_iter() or ->write_iter() do nothing but submit one
+ * bio?  That is so as long as nobody uses the device's page cache.
+ */
+static bool blk_dmabuf_io_is_direct(const struct blk_dmabuf_chan_io *cio)
+{
+	const struct blk_dmabuf_desc *desc = &cio->io.desc;
+	const struct blk_dmabuf_chan *chan = cio->chan;
+	const struct address_space *mapping = chan->file->f_mapping;
+
+	if (blk_dmabuf_is_file(chan) || READ_ONCE(mapping->nrpages) ||
+	    chan->file->f_iocb_flags & IOCB_DSYNC ||
+	    desc->pos + desc->len > blk_dmabuf_size(chan))
+		return false;
+	return !desc->write ||
+	       !(bdev_read_only(chan->bdev) || IS_SWAPFILE(mapping->host) ||
+		 bdev_max_write_streams(chan->bdev));
+}
+
+/* Time stamps of the device's node: once a tick is as good as each time. */
+static int blk_dmabuf_chan_touch(struct blk_dmabuf_chan *chan, bool write)
+{
+	unsigned long now = jiffies;
+
+	if (READ_ONCE(chan->touched[write]) == now)
+		return 0;
+	WRITE_ONCE(chan->touched[write], now);
+	if (write)
+		return file_update_time(chan->file);
+	file_accessed(chan->file);
+	return 0;
+}
+
+static void blk_dmabuf_bio_end(struct bio *bio)
+{
+	struct blk_dmabuf_chan_io *cio =
+		container_of(bio, struct blk_dmabuf_chan_io, bio);
+	long result = cio->io.desc.len;
+
+	if (unlikely(bio->bi_status))
+		result = blk_status_to_errno(bio->bi_status);
+	if (!blk_dmabuf_io_requeue(cio, &result))
+		blk_dmabuf_io_done(cio, result);
+}
+
+/* Hand the I/O to its device, as block/fops.c does. */
+static int blk_dmabuf_bio_submit(struct blk_dmabuf_chan_io *cio)
+{
+	const struct blk_dmabuf_desc *desc = &cio->io.desc;
+	struct blk_dmabuf_chan *chan = cio->chan;
+	struct bio *bio = &cio->bio;
+	int error;
+
+	error = blk_dmabuf_chan_touch(chan, desc->write);
+	if (error)
+		return error;
+	if (cio->tries)
+		bio_reset(bio, chan->bdev, bio->bi_opf & REQ_ALLOC_CACHE |
+			  blk_dmabuf_cmd_opf(cio->cmd));
+	bio->bi_iter.bi_sector = desc->pos >> SECTOR_SHIFT;
+	bio->bi_write_hint = file_inode(chan->file)->i_write_hint;
+	bio->bi_ioprio = cio->ioprio;
+	bio->bi_end_io = blk_dmabuf_bio_end;
+	if (cio->io.nowait)
+		bio->bi_opf |= REQ_NOWAIT;
+	if (cio->polled)
+		bio->bi_opf |= REQ_POLLED;
+	bio_dmabuf_init(bio, &cio->io, desc->offset, desc->len);
+	if (desc->write)
+		task_io_account_write(desc->len);
+	submit_bio(bio);
+	return -EIOCBQUEUED;
+}
+
+static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
+{
+	cio->direct = blk_dmabuf_io_is_direct(cio);
+	return cio->direct ? blk_dmabuf_bio_submit(cio) :
+			     blk_dmabuf_file_submit(cio);
+}
+
 /* The first time. */
 static int blk_dmabuf_io_start(struct blk_dmabuf_chan_io *cio)
 {
 	cio->started = true;
-	blk_dmabuf_iocb_init(cio, get_current_ioprio());
+	cio->ioprio = get_current_ioprio();
 	trace_blk_dmabuf_submit(&cio->io.desc);
 	return blk_dmabuf_io_submit(cio);
 }
@@ -820,8 +869,6 @@ static void blk_dmabuf_io_redo(struct work_struct *work)
 
 	io->nowait = false;
 	cio->polled = false;
-	/* File systems write to it. */
-	blk_dmabuf_iocb_init(cio, cio->iocb.ki_ioprio);
 	if (cio->faults > BLK_DMABUF_FEW_FAULTS)
 		fsleep(USEC_PER_MSEC);
 	ret = blk_dmabuf_map_missed(io);
@@ -865,8 +912,6 @@ blk_dmabuf_next_piece(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	if (fatal_signal_pending(current))
 		return ERR_PTR(-EINTR);
 	cio = blk_dmabuf_io_alloc(chan, cmd, done, false);
-	if (!cio)
-		return ERR_PTR(-ENOMEM);
 	error = blk_dmabuf_io_place(cio);
 	if (!error)
 		return cio;
@@ -965,8 +1010,6 @@ static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 	int ret;
 
 	cio = blk_dmabuf_io_alloc(chan, cmd, 0, nowait);
-	if (!cio)
-		return -ENOMEM;
 	ret = blk_dmabuf_io_check(cio) ?: blk_dmabuf_io_place(cio);
 	if (ret)
 		goto end;
@@ -1009,7 +1052,11 @@ static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
 
 	guard(rcu)();
 	cio = READ_ONCE(blk_dmabuf_pdu(cmd)->polled);
-	return cio ? chan->file->f_op->iopoll(&cio->iocb, iob, flags) : 0;
+	if (!cio)
+		return 0;
+	if (READ_ONCE(cio->direct))
+		return bio_poll(&cio->bio, iob, flags);
+	return chan->file->f_op->iopoll(&cio->iocb, iob, flags);
 }
 
 /* May an I/O of the channel be issued where it must not sleep? */
@@ -1437,6 +1484,8 @@ static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file)
 	chan->slots.cgroup = blk_dmabuf_current_cgroup();
 	chan->cred = get_current_cred();
 	chan->blkcg = blk_dmabuf_current_blkcg();
+	chan->touched[READ] = jiffies - 1;
+	chan->touched[WRITE] = jiffies - 1;
 	blk_dmabuf_chan_align(chan, &stat);
 	chan->accounts[BLK_DMABUF_OF_CHAN] = &chan->own;
 	chan->accounts[BLK_DMABUF_OF_UID] =
@@ -1547,20 +1596,21 @@ static struct miscdevice blk_dmabuf_dev = {
 
 static int __init blk_dmabuf_chan_init(void)
 {
-	int error = -ENOMEM;
+	int error;
 
-	blk_dmabuf_io_slab = KMEM_CACHE(blk_dmabuf_chan_io,
-					SLAB_TYPESAFE_BY_RCU |
-					SLAB_HWCACHE_ALIGN);
+	error = bioset_init(&blk_dmabuf_bios, 4,
+			    offsetof(struct blk_dmabuf_chan_io, bio),
+			    BIOSET_PERCPU_CACHE);
+	if (error)
+		return error;
 	/* Each may wait for an exporter, so let many do so. */
 	blk_dmabuf_redo_wq = alloc_workqueue("blkdmabuf", WQ_UNBOUND, 0);
-	if (blk_dmabuf_io_slab && blk_dmabuf_redo_wq)
-		error = misc_register(&blk_dmabuf_dev);
+	error = blk_dmabuf_redo_wq ? misc_register(&blk_dmabuf_dev) : -ENOMEM;
 	if (!error)
 		return 0;
 	if (blk_dmabuf_redo_wq)
 		destroy_workqueue(blk_dmabuf_redo_wq);
-	kmem_cache_destroy(blk_dmabuf_io_slab);
+	bioset_exit(&blk_dmabuf_bios);
 	return error;
 }
 device_initcall(blk_dmabuf_chan_init);

@@ -388,6 +388,8 @@ blk_dmabuf_mapping_of(const struct blk_dmabuf_buffer *buf,
 
 void blk_dmabuf_get_user(void);
 void blk_dmabuf_put_user(void);
+void bio_dmabuf_init(struct bio *bio, struct blk_dmabuf_io *io, u64 offset,
+		     unsigned int bytes);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 int blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,

@@ -103,6 +103,9 @@ struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio);
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter);
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter);
+unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
+				 __le64 *list, unsigned int max,
+				 unsigned int shift);
 void blk_rq_dmabuf_done(struct request *rq);
 size_t iov_iter_dmabuf_zero(size_t bytes, struct iov_iter *i);
 
