@@ -5,9 +5,10 @@
  *
  * A bio holds no mapping.  Where a disk's own queue gets it, the mapping is
  * looked at under RCU, to split the bio and to count segments.  A request holds
- * the mapping from blk_rq_dma_map_iter_start() to blk_rq_dma_unmap(): exactly as
- * long as the device may touch the memory.  What waits for a tag, a throttle, a
- * suspended stack or a controller reset holds nothing.
+ * the mapping from blk_rq_dma_map_iter_start() to blk_rq_dma_unmap(), or from
+ * blk_rq_map_sg() to blk_rq_unmap_sg(): exactly as long as the device may touch
+ * the memory.  What waits for a tag, a throttle, a suspended stack or a
+ * controller reset holds nothing.
  *
  * Where there is no mapping, or no longer the one that the bio was split for, the
  * bio ends with BLK_STS_AGAIN and the I/O remembers the device.  Its submitter
@@ -18,6 +19,7 @@
 #include <linux/blk-mq-dma.h>
 #include <linux/dma-mapping.h>
 #include <linux/iov_iter.h>
+#include <linux/scatterlist.h>
 
 #include "blk.h"
 #include "blk-dmabuf-internal.h"
@@ -399,7 +401,7 @@ static bool blk_rq_dmabuf_suits(const struct request *rq,
 	       (!gap_bit || (rq->phys_gap_bit && gap_bit >= rq->phys_gap_bit));
 }
 
-/* Take the mapping that a request runs on.  Context: any. */
+/* Find and hold the mapping that a request runs on. */
 static struct blk_dmabuf_mapping *
 blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
 {
@@ -417,6 +419,50 @@ blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
 	return NULL;
 }
 
+/*
+ * A driver maps a request.  On success the request holds its mapping until
+ * blk_rq_dmabuf_done().  Context: any.
+ *
+ * Return: BLK_STS_AGAIN if there is no mapping that suits; BLK_STS_NOTSUPP if
+ * the registration is dead, which is no error of a path that dm-multipath would
+ * fail
+ */
+static blk_status_t blk_rq_dmabuf_take(struct request *rq,
+				       struct device *dma_dev)
+{
+	struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
+	struct blk_dmabuf_mapping *mapping;
+
+	/* If it fails, nothing is wrong with the device. */
+	rq->rq_flags |= RQF_QUIET;
+	mapping = blk_rq_dmabuf_hold(rq, dma_dev);
+	if (unlikely(!mapping)) {
+		blk_dmabuf_io_miss(io, dma_dev);
+		return BLK_STS_AGAIN;
+	}
+	/* Whoever drains the registration has to know where it has I/O. */
+	if (unlikely(dma_dev != io->reg->dma_dev) &&
+	    !READ_ONCE(io->reg->wide)) {
+		WRITE_ONCE(io->reg->wide, true);
+		/* Before ->dead is looked at; pairs with the same. */
+		smp_mb();
+	}
+	/* Pairs with blk_dmabuf_drain(): look when the mapping is held. */
+	smp_rmb();
+	if (unlikely(READ_ONCE(io->reg->dead))) {
+		percpu_ref_put(&mapping->ref);
+		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_IS_DEAD,
+				     -ENODEV);
+		return BLK_STS_NOTSUPP;
+	}
+	rq->dmabuf_mapping = mapping;
+	rq->rq_flags &= ~RQF_QUIET;
+	WRITE_ONCE(io->desc.hctx, rq->mq_hctx->queue_num);
+	if (mapping->sync)
+		blk_rq_dmabuf_sync(rq, false);
+	return BLK_STS_OK;
+}
+
 /**
  * blk_rq_dmabuf_iter_start - yield the first range of a request
  * @rq: request with REQ_DMABUF
@@ -432,54 +478,21 @@ blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter)
 {
-	struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
 	struct bvec_iter *pos = &iter->iter.iter;
-	struct blk_dmabuf_mapping *mapping;
 	struct blk_dmabuf_cursor cur;
 
-	mapping = blk_rq_dmabuf_hold(rq, dma_dev);
-	if (unlikely(!mapping)) {
-		blk_dmabuf_io_miss(io, dma_dev);
-		iter->status = BLK_STS_AGAIN;
-		goto quiet;
-	}
-	/* Whoever drains the registration has to know where it has I/O. */
-	if (unlikely(dma_dev != io->reg->dma_dev) &&
-	    !READ_ONCE(io->reg->wide)) {
-		WRITE_ONCE(io->reg->wide, true);
-		/* Before ->dead is looked at; pairs with the same. */
-		smp_mb();
-	}
-	/* Pairs with blk_dmabuf_drain(): look when the mapping is held. */
-	smp_rmb();
-	if (unlikely(READ_ONCE(io->reg->dead))) {
-		percpu_ref_put(&mapping->ref);
-		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_IS_DEAD,
-				     -ENODEV);
-		/* No error of a path, which dm-multipath would fail. */
-		iter->status = BLK_STS_NOTSUPP;
-		goto quiet;
-	}
-	rq->dmabuf_mapping = mapping;
-	rq->rq_flags &= ~RQF_QUIET;
+	iter->status = blk_rq_dmabuf_take(rq, dma_dev);
+	if (iter->status != BLK_STS_OK)
+		return false;
 	iter->p2pdma = (struct pci_p2pdma_map_state) {
 		.map = PCI_P2PDMA_MAP_NONE,
 	};
-	iter->status = BLK_STS_OK;
-	WRITE_ONCE(io->desc.hctx, rq->mq_hctx->queue_num);
-	if (mapping->sync)
-		blk_rq_dmabuf_sync(rq, false);
-	cur = blk_dmabuf_cursor(mapping, pos);
-	pos->bi_idx = cur.range - mapping->ranges;
+	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, pos);
+	pos->bi_idx = cur.range - rq->dmabuf_mapping->ranges;
 	pos->bi_offset = cur.offset;
 	pos->bi_sector = cur.left;
 	pos->bi_size = 0;
 	return blk_rq_dmabuf_iter_next(rq, iter);
-
-quiet:
-	/* Nothing is wrong with the device. */
-	rq->rq_flags |= RQF_QUIET;
-	return false;
 }
 
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
@@ -503,17 +516,72 @@ bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
 }
 
 /**
- * blk_rq_dmabuf_done - a driver unmaps a request with REQ_DMABUF
- * @rq: the request, mapped
+ * blk_rq_dmabuf_map_sg - fill a scatterlist with the ranges of a request
+ * @rq: request with REQ_DMABUF
+ * @sglist: list with room for blk_rq_nr_phys_segments() entries
+ * @last_sg: the last entry that was filled
  *
- * From here on the buffer may move.
+ * On success the request holds its mapping until blk_rq_dmabuf_done().  A list
+ * that was filled before may be filled again.
+ *
+ * An entry has no page.  That, and not the request, tells whoever maps
+ * scatterlists that there is nothing to map: error handlers put lists of their
+ * own into commands.
+ *
+ * Return: number of entries, or -errno for errno_to_blk_status()
+ */
+int blk_rq_dmabuf_map_sg(struct request *rq, struct scatterlist *sglist,
+			 struct scatterlist **last_sg)
+{
+	struct scatterlist *sg = NULL;
+	struct blk_dmabuf_cursor cur;
+	blk_status_t status;
+	int nsegs = 0;
+
+	status = blk_rq_dmabuf_take(rq, rq->q->tag_set->dma_dev);
+	if (status != BLK_STS_OK)
+		return blk_status_to_errno(status);
+	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, &rq->bio->bi_iter);
+	while (cur.left) {
+		unsigned int len;
+		dma_addr_t addr;
+
+		/* The list has no room, and blk_rq_dmabuf_take() was wrong. */
+		if (WARN_ON_ONCE(nsegs == rq->nr_phys_segments)) {
+			blk_rq_dmabuf_done(rq);
+			return -EIO;
+		}
+		sg = sg ? sg_next(sg) : sglist;
+		len = blk_dmabuf_segment(&cur, &rq->q->limits, &addr);
+		/* A shorter list may have ended here before. */
+		sg_unmark_end(sg);
+		sg_set_page(sg, NULL, len, offset_in_page(addr));
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = len;
+		blk_dmabuf_advance(&cur, len);
+		nsegs++;
+	}
+	sg_mark_end(sg);
+	*last_sg = sg;
+	return nsegs;
+}
+
+/**
+ * blk_rq_dmabuf_done - a driver unmaps a request with REQ_DMABUF
+ * @rq: the request
+ *
+ * From here on the buffer may move.  Does nothing if the request is not mapped,
+ * for error handlers that do not know how far a command has come.
  */
 void blk_rq_dmabuf_done(struct request *rq)
 {
 	struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
 
+	if (!mapping)
+		return;
 	if (mapping->sync)
 		blk_rq_dmabuf_sync(rq, true);
+	rq->dmabuf_mapping = NULL;
 	percpu_ref_put(&mapping->ref);
 }
 EXPORT_SYMBOL_GPL(blk_rq_dmabuf_done);
