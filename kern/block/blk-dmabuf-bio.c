@@ -5,9 +5,10 @@
  *
  * A bio holds no mapping.  Where a disk's own queue gets it, the mapping is
  * looked at under RCU, to split the bio and to count segments.  A request holds
- * the mapping from blk_rq_dma_map_iter_start() to blk_rq_dma_unmap(): exactly as
- * long as the device may touch the memory.  What waits for a tag, a throttle, a
- * suspended stack or a controller reset holds nothing.
+ * the mapping from blk_rq_dma_map_iter_start() to blk_rq_dma_unmap(), or from
+ * blk_rq_map_sg() to blk_rq_unmap_sg(): exactly as long as the device may touch
+ * the memory.  What waits for a tag, a throttle, a suspended stack or a
+ * controller reset holds nothing.
  *
  * Where there is no mapping, or no longer the one that the bio was split for, the
  * bio ends with BLK_STS_AGAIN and the I/O remembers the device.  Its submitter
@@ -18,6 +19,7 @@
 #include <linux/blk-mq-dma.h>
 #include <linux/dma-mapping.h>
 #include <linux/iov_iter.h>
+#include <linux/scatterlist.h>
 #include <kunit/visibility.h>
 
 #include "blk.h"
@@ -484,7 +486,7 @@ static bool blk_rq_dmabuf_suits(const struct request *rq,
 	       (!gap_bit || (rq->phys_gap_bit && gap_bit >= rq->phys_gap_bit));
 }
 
-/* Take the mapping that a request runs on.  Context: any. */
+/* Find and hold the mapping that a request runs on. */
 static struct blk_dmabuf_mapping *
 blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
 {
@@ -502,31 +504,26 @@ blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
 	return NULL;
 }
 
-/**
- * blk_rq_dmabuf_iter_start - yield the first range of a request
- * @rq: request with REQ_DMABUF
- * @dma_dev: device that the driver would map to
- * @iter: as for blk_rq_dma_map_iter_start()
+/*
+ * A driver maps a request.  On success the request holds its mapping until
+ * blk_rq_dmabuf_done().  Context: any.
  *
- * On success the request holds its mapping until blk_rq_dmabuf_done().
- *
- * There is no bio to walk in @iter, so that the walk over pages ends at once; what
- * is left is counted in ->bi_sector, and ->bi_idx and ->bi_offset are a range of
- * the mapping and a byte in it.
+ * Return: BLK_STS_AGAIN if there is no mapping that suits; BLK_STS_NOTSUPP if
+ * the registration is dead, which is no error of a path that dm-multipath would
+ * fail
  */
-bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
-			      struct blk_dma_iter *iter)
+static blk_status_t blk_rq_dmabuf_take(struct request *rq,
+				       struct device *dma_dev)
 {
 	struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
-	struct bvec_iter *pos = &iter->iter.iter;
 	struct blk_dmabuf_mapping *mapping;
-	struct blk_dmabuf_cursor cur;
 
+	/* If it fails, nothing is wrong with the device. */
+	rq->rq_flags |= RQF_QUIET;
 	mapping = blk_rq_dmabuf_hold(rq, dma_dev);
 	if (unlikely(!mapping)) {
 		blk_dmabuf_io_miss(io, dma_dev);
-		iter->status = BLK_STS_AGAIN;
-		goto quiet;
+		return BLK_STS_AGAIN;
 	}
 	/* Whoever drains the registration has to know where it has I/O. */
 	if (unlikely(dma_dev != io->reg->dma_dev) &&
@@ -541,29 +538,44 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 		percpu_ref_put(&mapping->ref);
 		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_IS_DEAD,
 				     -ENODEV);
-		/* No error of a path, which dm-multipath would fail. */
-		iter->status = BLK_STS_NOTSUPP;
-		goto quiet;
+		return BLK_STS_NOTSUPP;
 	}
 	rq->dmabuf_mapping = mapping;
 	rq->rq_flags &= ~RQF_QUIET;
-	iter->p2pdma = (struct pci_p2pdma_map_state) {
-		.map = PCI_P2PDMA_MAP_NONE,
-	};
-	iter->status = BLK_STS_OK;
 	WRITE_ONCE(io->desc.hctx, rq->mq_hctx->queue_num);
 	if (mapping->sync)
 		blk_rq_dmabuf_sync(rq, false);
-	iter->iter.bio = NULL;
-	cur = blk_dmabuf_cursor(mapping, &rq->bio->bi_iter);
+	return BLK_STS_OK;
+}
+
+/**
+ * blk_rq_dmabuf_iter_start - yield the first range of a request
+ * @rq: request with REQ_DMABUF
+ * @dma_dev: device that the driver would map to
+ * @iter: as for blk_rq_dma_map_iter_start()
+ *
+ * On success the request holds its mapping until blk_rq_dmabuf_done().
+ *
+ * iter->iter.bi_size becomes 0, so that the walk over pages ends at once; what is
+ * left is counted in ->bi_sector, and ->bi_idx and ->bi_offset are a range of
+ * the mapping and a byte in it.
+ */
+bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
+			      struct blk_dma_iter *iter)
+{
+	struct bvec_iter *pos = &iter->iter.iter;
+	struct blk_dmabuf_cursor cur;
+
+	iter->status = blk_rq_dmabuf_take(rq, dma_dev);
+	if (iter->status != BLK_STS_OK)
+		return false;
+	iter->p2pdma = (struct pci_p2pdma_map_state) {
+		.map = PCI_P2PDMA_MAP_NONE,
+	};
+	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, &rq->bio->bi_iter);
 	blk_dmabuf_pause(rq, pos, &cur);
 	pos->bi_size = 0;
 	return blk_rq_dmabuf_iter_next(rq, iter);
-
-quiet:
-	/* Nothing is wrong with the device. */
-	rq->rq_flags |= RQF_QUIET;
-	return false;
 }
 
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
@@ -579,29 +591,34 @@ bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
 }
 
 /**
- * blk_rq_dmabuf_pages - yield pages of a request, for lists of them
+ * blk_rq_dmabuf_pages - fill a list of pages, as far as nothing else is in it
  * @rq: request with REQ_DMABUF, whose walk has started
- * @iter: the walk; advanced, and on return in a range as long as there is one
- * @list: filled in with the addresses of whole pages
- * @max: entries to fill in, less than there are pages
+ * @iter: the walk; advanced, and in a range on return
+ * @list: a page of little endian addresses, the last of which may be that of
+ *	another such page
+ * @i: first entry to fill in
+ * @length: bytes that are left of the request; less on return, and not 0
  * @shift: size of a page; inner ranges are multiples of it
  *
- * The same as blk_rq_dma_map_iter_next() and taking pages of what that yields,
- * without the cost of both for each page.
+ * The same as blk_rq_dma_map_iter_next(), and taking pages off what that yields,
+ * without the cost of both for each page.  Stops before the last page of the
+ * request, which may be a part of one, and before the last entry.
  *
- * Return: entries filled in
+ * Return: first entry that is not filled in
  */
 unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
-				 __le64 *list, unsigned int max,
-				 unsigned int shift)
+				 __le64 *list, unsigned int i,
+				 unsigned int *length, unsigned int shift)
 {
 	struct blk_dmabuf_cursor cur = blk_dmabuf_resume(rq, &iter->iter.iter);
 	u64 addr = iter->addr, len = iter->len;
-	unsigned int n = 0;
+	unsigned int first = i, end;
 
+	end = min(i + ((*length - 1) >> shift),
+		  (1U << shift) / (unsigned int)sizeof(*list) - 1);
 	for (;;) {
-		for (; n < max && len >> shift; len -= 1 << shift) {
-			list[n++] = cpu_to_le64(addr);
+		for (; i < end && len >> shift; len -= 1 << shift) {
+			list[i++] = cpu_to_le64(addr);
 			addr += 1 << shift;
 		}
 		if (len || !cur.left)
@@ -614,22 +631,78 @@ unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
 	iter->addr = addr;
 	iter->len = len;
 	blk_dmabuf_pause(rq, &iter->iter.iter, &cur);
-	return n;
+	*length -= (i - first) << shift;
+	return i;
 }
 EXPORT_SYMBOL_GPL(blk_rq_dmabuf_pages);
 
 /**
- * blk_rq_dmabuf_done - a driver unmaps a request with REQ_DMABUF
- * @rq: the request, mapped
+ * blk_rq_dmabuf_map_sg - fill a scatterlist with the ranges of a request
+ * @rq: request with REQ_DMABUF
+ * @sglist: list with room for blk_rq_nr_phys_segments() entries
+ * @last_sg: the last entry that was filled
  *
- * From here on the buffer may move.
+ * On success the request holds its mapping until blk_rq_dmabuf_done().  A list
+ * that was filled before may be filled again.
+ *
+ * An entry has no page.  That, and not the request, tells whoever maps
+ * scatterlists that there is nothing to map: error handlers put lists of their
+ * own into commands.
+ *
+ * Return: number of entries, or -errno for errno_to_blk_status()
+ */
+int blk_rq_dmabuf_map_sg(struct request *rq, struct scatterlist *sglist,
+			 struct scatterlist **last_sg)
+{
+	struct scatterlist *sg = NULL;
+	struct blk_dmabuf_cursor cur;
+	blk_status_t status;
+	int nsegs = 0;
+
+	status = blk_rq_dmabuf_take(rq, rq->q->tag_set->dma_dev);
+	if (status != BLK_STS_OK)
+		return blk_status_to_errno(status);
+	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, &rq->bio->bi_iter);
+	while (cur.left) {
+		unsigned int len;
+		dma_addr_t addr;
+
+		/* The list has no room, and blk_rq_dmabuf_take() was wrong. */
+		if (WARN_ON_ONCE(nsegs == rq->nr_phys_segments)) {
+			blk_rq_dmabuf_done(rq);
+			return -EIO;
+		}
+		sg = sg ? sg_next(sg) : sglist;
+		len = blk_dmabuf_segment(&cur, &rq->q->limits, &addr);
+		/* A shorter list may have ended here before. */
+		sg_unmark_end(sg);
+		sg_set_page(sg, NULL, len, offset_in_page(addr));
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = len;
+		blk_dmabuf_advance(&cur, len);
+		nsegs++;
+	}
+	sg_mark_end(sg);
+	*last_sg = sg;
+	return nsegs;
+}
+
+/**
+ * blk_rq_dmabuf_done - a driver unmaps a request with REQ_DMABUF
+ * @rq: the request
+ *
+ * From here on the buffer may move.  Does nothing if the request is not mapped,
+ * for error handlers that do not know how far a command has come.
  */
 void blk_rq_dmabuf_done(struct request *rq)
 {
 	struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
 
+	if (!mapping)
+		return;
 	if (mapping->sync)
 		blk_rq_dmabuf_sync(rq, true);
+	rq->dmabuf_mapping = NULL;
 	percpu_ref_put(&mapping->ref);
 }
 EXPORT_SYMBOL_GPL(blk_rq_dmabuf_done);

@@ -821,8 +821,8 @@ static int blk_dmabuf_bio_submit(struct blk_dmabuf_chan_io *cio)
 	if (error)
 		return error;
 	if (cio->tries)
-		bio_reset(bio, chan->bdev, bio->bi_opf & REQ_ALLOC_CACHE |
-			  blk_dmabuf_cmd_opf(cio->cmd));
+		bio_reset(bio, chan->bdev, blk_dmabuf_cmd_opf(cio->cmd) |
+			  (bio->bi_opf & REQ_ALLOC_CACHE));
 	bio->bi_iter.bi_sector = desc->pos >> SECTOR_SHIFT;
 	bio->bi_write_hint = file_inode(chan->file)->i_write_hint;
 	bio->bi_ioprio = cio->ioprio;

@@ -276,7 +276,10 @@ static struct kunit_suite index_suite = {
  * @held: that request
  * @started: completed when it is there
  * @requests: how many came
- * @ranges: how many ranges were mapped
+ * @ranges: how many ranges were mapped, or entries of @sgl filled
+ * @sgl: map to this list instead
+ * @part: complete @part_bytes of the next request only, and requeue the rest
+ * @part_bytes: see @part
  */
 struct test_disk {
 	struct blk_mq_tag_set	set;
@@ -288,6 +291,9 @@ struct test_disk {
 	struct completion	started;
 	int			requests;
 	int			ranges;
+	struct scatterlist	*sgl;
+	bool			part;
+	unsigned int		part_bytes;
 };
 
 struct test_ctx {
@@ -383,6 +389,26 @@ static struct dma_buf *test_export(struct test_ctx *ctx, int flags)
 	return dma_buf_export(&exp);
 }
 
+/* A driver of scatterlists, which may complete part of a request, as SCSI does. */
+static blk_status_t test_queue_sg(struct test_disk *td, struct request *rq)
+{
+	td->ranges = blk_rq_map_sg(rq, td->sgl);
+	if (td->ranges < 0)
+		return errno_to_blk_status(td->ranges);
+	blk_mq_start_request(rq);
+	blk_rq_unmap_sg(rq);
+	/* Error handlers do not know that. */
+	blk_rq_unmap_sg(rq);
+	if (!td->part) {
+		blk_mq_end_request(rq, BLK_STS_OK);
+		return BLK_STS_OK;
+	}
+	td->part = false;
+	if (blk_update_request(rq, BLK_STS_OK, td->part_bytes))
+		blk_mq_requeue_request(rq, true);
+	return BLK_STS_OK;
+}
+
 /* All of the data is mapped, and unmapped when the request ends. */
 static blk_status_t test_queue_rq(struct blk_mq_hw_ctx *hctx,
 				  const struct blk_mq_queue_data *bd)
@@ -392,6 +418,8 @@ static blk_status_t test_queue_rq(struct blk_mq_hw_ctx *hctx,
 	struct blk_dma_iter iter;
 
 	td->requests++;
+	if (td->sgl)
+		return test_queue_sg(td, rq);
 	if (!blk_rq_dma_map_iter_start(rq, td->dev, &td->state, &iter))
 		return iter.status;
 	do {
@@ -1019,6 +1047,119 @@ static void test_split(struct kunit *test)
 	blk_dmabuf_release(reg);
 }
 
+/* @offset and @len of the buffer, whose pages do not touch, are in @sgl. */
+static void expect_sg(struct kunit *test, struct scatterlist *sgl, int nents,
+		      unsigned int offset, unsigned int len)
+{
+	struct test_ctx *ctx = test->priv;
+	struct scatterlist *sg;
+	int i;
+
+	KUNIT_ASSERT_GT(test, nents, 0);
+	for_each_sg(sgl, sg, nents, i) {
+		unsigned int in_page = offset_in_page(offset);
+		unsigned int bytes = min(len, PAGE_SIZE - in_page);
+
+		KUNIT_EXPECT_NULL(test, sg_page(sg));
+		KUNIT_EXPECT_EQ(test, in_page, sg->offset);
+		KUNIT_EXPECT_EQ(test, bytes, sg->length);
+		KUNIT_EXPECT_EQ(test, bytes, sg_dma_len(sg));
+		KUNIT_EXPECT_EQ(test, SZ_1G + in_page +
+				(offset >> PAGE_SHIFT) * ctx->stride,
+				sg_dma_address(sg));
+		KUNIT_EXPECT_EQ(test, i == nents - 1, !!sg_is_last(sg));
+		offset += bytes;
+		len -= bytes;
+	}
+	KUNIT_EXPECT_EQ(test, 0, len);
+}
+
+/* Read @len at @offset of the buffer through a scatterlist. */
+static void test_sg_run(struct kunit *test, struct blk_dmabuf *reg,
+			unsigned int offset, unsigned int len)
+{
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct test_ctx *ctx = test->priv;
+	struct iov_iter iter;
+
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	test_io_build(tio, reg, ctx->own.disk);
+	iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, offset, len);
+	bio_dmabuf_set(&tio->bio, &iter);
+	submit_bio(&tio->bio);
+	wait_for_completion(&tio->done);
+	KUNIT_EXPECT_EQ(test, BLK_STS_OK, tio->bio.bi_status);
+}
+
+static void test_sg_up(struct kunit *test, struct blk_dmabuf **reg)
+{
+	struct test_ctx *ctx = test->priv;
+
+	ctx->own.sgl = kunit_kcalloc(test, TEST_PAGES, sizeof(*ctx->own.sgl),
+				     GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->own.sgl);
+	sg_init_table(ctx->own.sgl, TEST_PAGES);
+	*reg = test_attach(ctx);
+	blk_dmabuf_get_user();
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(*reg));
+}
+
+/* A list is used again, for more and for less, as drivers may do. */
+static void test_scatterlist(struct kunit *test)
+{
+	static const struct { unsigned int offset, len; int nents; } cases[] = {
+		{ 0, TEST_BYTES, TEST_PAGES },
+		{ 512, TEST_BYTES - 1024, TEST_PAGES },
+		{ PAGE_SIZE + 1024, 512, 1 },
+		{ PAGE_SIZE - 512, 1024, 2 },
+		{ 0, TEST_BYTES, TEST_PAGES },
+	};
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg;
+	int i;
+
+	test_sg_up(test, &reg);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		test_sg_run(test, reg, cases[i].offset, cases[i].len);
+		KUNIT_EXPECT_EQ(test, cases[i].nents, ctx->own.ranges);
+		expect_sg(test, ctx->own.sgl, ctx->own.ranges, cases[i].offset,
+			  cases[i].len);
+	}
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(reg);
+}
+
+/* SCSI completes zero bytes before each retry, and what was good if it can. */
+static void test_partial_completion(struct kunit *test)
+{
+	static const struct { unsigned int bytes; int nents; } cases[] = {
+		{ 0, TEST_PAGES },
+		{ 512, TEST_PAGES },
+		{ PAGE_SIZE, TEST_PAGES - 1 },
+		{ PAGE_SIZE + 512, TEST_PAGES - 1 },
+		{ TEST_BYTES - 512, 1 },
+	};
+	struct test_ctx *ctx = test->priv;
+	struct test_disk *own = &ctx->own;
+	struct blk_dmabuf *reg;
+	int i;
+
+	test_sg_up(test, &reg);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		own->requests = 0;
+		own->part = true;
+		own->part_bytes = cases[i].bytes;
+		test_sg_run(test, reg, 0, TEST_BYTES);
+		/* the rest came again, and nothing but the rest */
+		KUNIT_EXPECT_EQ(test, 2, own->requests);
+		KUNIT_EXPECT_EQ(test, cases[i].nents, own->ranges);
+		expect_sg(test, own->sgl, own->ranges, cases[i].bytes,
+			  TEST_BYTES - cases[i].bytes);
+	}
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(reg);
+}
+
 static void test_stacking_takes_the_least(struct kunit *test)
 {
 	struct queue_limits top, can = {
@@ -1092,6 +1233,8 @@ static void test_which_disks_take_a_bio(struct kunit *test)
 
 static struct kunit_case bio_cases[] = {
 	KUNIT_CASE(test_split),
+	KUNIT_CASE(test_scatterlist),
+	KUNIT_CASE(test_partial_completion),
 	KUNIT_CASE(test_stacking_takes_the_least),
 	KUNIT_CASE(test_which_disks_take_a_bio),
 	{}

@@ -17,9 +17,14 @@
  *
  *  - data is mapped by blk_rq_dma_map_iter_start() and _next() only, and
  *    unmapped by blk_rq_dma_unmap() only, once for each start that succeeded;
- *    in between the buffer stays where it is;
- *  - blk_mq_tag_set.dma_dev is the device that they are called with;
+ *    or it is mapped by blk_rq_map_sg() and unmapped by blk_rq_unmap_sg(), and
+ *    the scatterlist, whose entries have no page, is not mapped; in between the
+ *    buffer stays where it is;
+ *  - blk_mq_tag_set.dma_dev is the device that they map for;
  *  - queue_limits.max_dmabuf_sectors says how large a request may be.
+ *
+ * A SCSI host sets scsi_host_template.dmabuf for one thing: it finds the data of
+ * reads and writes by scsi_dma_map(), sg_dma_address() and sg_dma_len() only.
  *
  * A driver that is stacked on others sets max_dmabuf_sectors, too, if it only
  * remaps bios, and looks at no data.
@@ -38,6 +43,7 @@ struct device;
 struct gendisk;
 struct queue_limits;
 struct request;
+struct scatterlist;
 
 #ifdef CONFIG_BLK_DMABUF
 /* On as long as there is a channel: without one this all costs a nop. */
@@ -104,8 +110,10 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter);
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter);
 unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
-				 __le64 *list, unsigned int max,
-				 unsigned int shift);
+				 __le64 *list, unsigned int i,
+				 unsigned int *length, unsigned int shift);
+int blk_rq_dmabuf_map_sg(struct request *rq, struct scatterlist *sglist,
+			 struct scatterlist **last_sg);
 void blk_rq_dmabuf_done(struct request *rq);
 size_t iov_iter_dmabuf_zero(size_t bytes, struct iov_iter *i);
 
