@@ -47,8 +47,9 @@ test: test-deps ## all tests (SUITES="a b" for some); TAP in build/tap
 
 # What allocates, maps, waits and goes away is worth the slow kernel.
 DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
-	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime \
-	mover policy-life policy-queues policy-revoked)
+	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime files \
+	fsx invalidate many mover policy-life policy-queues policy-revoked stack \
+	storm swiotlb)
 
 .PHONY: test-debug
 test-debug: test-deps ## suites on a kernel with KASAN, lockdep and the like

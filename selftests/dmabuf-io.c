@@ -86,7 +86,7 @@ static const struct {
 	{ { "seconds", 1, NULL, 'T' }, "N", "run that long instead of --count; ends early on SIGTERM" },
 	{ { "seed", 1, NULL, 'S' }, "N", "makes the data differ" },
 	{ { "hint", 1, NULL, 'H' }, "N", "goes with each I/O, for a policy" },
-	{ { "gate", 1, NULL, 'g' }, "FILE", "holds 1 while there is no other than the I/O itself, else 0" },
+	{ { "gate", 1, NULL, 'g' }, "FILE", "tracing_on: holds 1 while there is no other than the I/O itself, else 0; the trace is marked with the direction" },
 	{ { "tolerate", 0, NULL, 'e' }, NULL, "I/O may fail; what it did must still be right" },
 	{ { "churn", 0, NULL, 'c' }, NULL, "drop the mapping all the time" },
 	{ { "unmapped", 0, NULL, 'u' }, NULL, "drop the mapping before each batch" },
@@ -213,8 +213,8 @@ static struct {
 	uint64_t		block;
 	struct blk_dmabuf_limits limits;
 	struct blkdmabuf_ctl	*ctl;
-	int			gate;
-} env = { .bdev = -1, .dmabuf = -1, .chan = -1, .gate = -1 };
+	struct gate		gate;
+} env = { .bdev = -1, .dmabuf = -1, .chan = -1 };
 
 static bool writing, warming_up;
 static atomic_bool stop, terminated, gone;
@@ -222,7 +222,7 @@ static atomic_ulong ios, bytes, mismatches, errors, shorts, unmaps, io_us;
 
 static void gate(bool open)
 {
-	if (env.gate >= 0 && !warming_up && write(env.gate, open ? "1" : "0", 1) != 1)
+	if (opt.gate && !warming_up && gate_set(&env.gate, open, writing))
 		cannot("cannot write", opt.gate, errno);
 }
 
@@ -330,11 +330,8 @@ static void setup(void)
 	if (opt.position + env.dev_lane * lanes() * opt.threads >
 	    env.limits.bytes)
 		cannot("too much for", opt.device, ENOSPC);
-	if (opt.gate) {
-		env.gate = open(opt.gate, O_WRONLY | O_CLOEXEC);
-		if (env.gate < 0)
-			cannot("cannot open", opt.gate, errno);
-	}
+	if (opt.gate && gate_open(&env.gate, opt.gate))
+		cannot("cannot open", opt.gate, errno);
 	make_buffer();
 	if (!env.pages)
 		make_registration();

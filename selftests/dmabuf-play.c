@@ -29,7 +29,7 @@
  *	start read|write POS LEN SEED [COUNT]
  *					the same, and so many behind each other,
  *					not waited for
- *	waiting				none of them has ended
+ *	waiting	[MS]			none of them has ended, also not a moment later
  *	ended				all of them have
  *	finish [RESULT]			wait for them: each ends with RESULT
  *	keep DEV [POS]			remember 2 MiB of another device
@@ -46,8 +46,8 @@
  *					it is a file there is no channel for it
  *	! COMMAND			run it, in bash
  *
- * Options: --gate FILE holds 1 while the gate is open; --buffer mover takes a
- * buffer that can move.
+ * Options: --gate FILE is the gate (dmabuf.h); --buffer mover takes a buffer that
+ * can move; --dsync opens the files with O_DSYNC.
  *
  * Exit code 0: all is as the script has it; 1: not.
  */
@@ -103,6 +103,7 @@ static struct {
 
 static struct file files[MAX_FILES], *file;
 static unsigned int nr_files;
+static int open_flags = O_DIRECT | O_CLOEXEC;
 
 /* What is not to change meanwhile. */
 #define KEPT		(2 * MIB)
@@ -128,7 +129,8 @@ static struct {
 static struct blkdmabuf_ctl *ctl;
 static struct blk_dmabuf_features before;
 static struct io_uring ring;
-static int gate = -1;
+static struct gate gate;
+static const char *gate_path;
 
 /* By direction: what was measured. */
 static bool measuring;
@@ -336,7 +338,7 @@ static uint64_t buffer_piece(uint64_t len)
 
 static int file_open(const char *path)
 {
-	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	int fd = open(path, O_RDWR | open_flags);
 
 	/* Files that are refused may be read only, or not know O_DIRECT. */
 	if (fd < 0)
@@ -395,10 +397,10 @@ static struct blk_dmabuf_info file_info(void)
 
 /* ---- I/O ---- */
 
-static void gate_open(bool open)
+static void measured(bool begin, bool write)
 {
-	if (measuring && gate >= 0 && write(gate, open ? "1" : "0", 1) != 1)
-		wrong("the gate is stuck: %s", strerror(errno));
+	if (measuring && gate_path && gate_set(&gate, begin, write))
+		wrong("%s: %s", gate_path, strerror(errno));
 }
 
 static struct io *io_start(bool write, uint64_t pos, uint64_t len, uint64_t seed)
@@ -566,9 +568,9 @@ static void run_io(bool write, char **word)
 		had = look(file, old, from, size);
 	}
 	io = io_start(write, pos, len, to_bytes(word[3]));
-	gate_open(true);
+	measured(true, write);
 	io_reap(true);
-	gate_open(false);
+	measured(false, write);
 	if (measuring) {
 		counted[write]++;
 		bytes[write] += io->res > 0 ? io->res : 0;
@@ -613,9 +615,8 @@ static void run_start(char **word)
 
 static void run_waiting(char **word)
 {
-	(void)word;
 	/* Long enough for one that is refused, or that has a way around. */
-	sleep_ms(300);
+	sleep_ms(word[1] ? to_bytes(word[1]) : 300);
 	io_reap(false);
 	if (!nr_ios)
 		wrong("there is nothing that could");
@@ -814,7 +815,7 @@ static const struct {
 	{ "read",	3, 4, run_read },
 	{ "write",	3, 4, run_write },
 	{ "start",	4, 5, run_start },
-	{ "waiting",	0, 0, run_waiting },
+	{ "waiting",	0, 1, run_waiting },
 	{ "ended",	0, 0, run_ended },
 	{ "finish",	0, 1, run_finish },
 	{ "refused",	2, 2, run_refused },
@@ -903,7 +904,7 @@ static void report(void)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: dmabuf-play [--gate FILE] [--buffer udmabuf|mover] [FILE...] < SCRIPT\n");
+	fprintf(stderr, "usage: dmabuf-play [--gate FILE] [--buffer udmabuf|mover] [--dsync] [FILE...] < SCRIPT\n");
 	exit(2);
 }
 
@@ -912,6 +913,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "gate", 1, NULL, 'g' },
 		{ "buffer", 1, NULL, 'b' },
+		{ "dsync", 0, NULL, 's' },
 		{}
 	};
 	int c, ret;
@@ -920,14 +922,17 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'g':
-			gate = open(optarg, O_WRONLY | O_CLOEXEC);
-			if (gate < 0)
+			gate_path = optarg;
+			if (gate_open(&gate, optarg))
 				wrong("%s: %s", optarg, strerror(errno));
 			break;
 		case 'b':
 			buffer.moves = !strcmp(optarg, "mover");
 			if (!buffer.moves && strcmp(optarg, "udmabuf"))
 				usage();
+			break;
+		case 's':
+			open_flags |= O_DSYNC;
 			break;
 		default:
 			usage();

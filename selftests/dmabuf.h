@@ -141,4 +141,33 @@ static inline void sleep_ms(unsigned int ms)
 	nanosleep(&ts, NULL);
 }
 
+/*
+ * A gate is the file tracing_on of a tracing instance, open as long as an I/O
+ * takes: then its trace_marker says of which direction that is.
+ */
+struct gate {
+	int	on;
+	int	marker;
+};
+
+static inline int gate_open(struct gate *gate, const char *path)
+{
+	char marker[256];
+
+	snprintf(marker, sizeof(marker), "%.*s/trace_marker",
+		 (int)(strrchr(path, '/') - path), path);
+	gate->on = open(path, O_WRONLY | O_CLOEXEC);
+	gate->marker = open(marker, O_WRONLY | O_CLOEXEC);
+	return gate->on < 0 || gate->marker < 0 ? -1 : 0;
+}
+
+static inline int gate_set(const struct gate *gate, bool open, bool writing)
+{
+	const char *word = writing ? "write" : "read";
+
+	if (write(gate->on, open ? "1" : "0", 1) != 1)
+		return -1;
+	return open && write(gate->marker, word, strlen(word)) < 0 ? -1 : 0;
+}
+
 #endif /* SELFTESTS_DMABUF_H */

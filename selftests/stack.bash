@@ -74,7 +74,7 @@ members_well() {
 
 # ---- io.max -----------------------------------------------------------------
 
-GROUP=/sys/fs/cgroup/stack
+export GROUP=/sys/fs/cgroup/stack
 
 # throttled COMMAND...: in a control group of its own
 throttled() {
@@ -85,8 +85,8 @@ throttled() {
 }
 
 # hold_back DISK, let_go DISK: what that group writes to it waits
-hold_back() { echo "$(< "/sys/block/$1/dev") wbps=1024" > /sys/fs/cgroup/stack/io.max; }
-let_go() { echo "$(< "/sys/block/$1/dev") wbps=max" > /sys/fs/cgroup/stack/io.max; }
+hold_back() { echo "$(< "/sys/block/$1/dev") wbps=1024" > "$GROUP/io.max"; }
+let_go() { echo "$(< "/sys/block/$1/dev") wbps=max" > "$GROUP/io.max"; }
 
 # ---- LVM --------------------------------------------------------------------
 
@@ -138,6 +138,8 @@ all_there() {
 # ---- file systems -----------------------------------------------------------
 
 # The journal and the log are left alone while IOMMU calls are counted.
+
+# ext4 DEV [MKFS-OPTION...]
 ext4() {
 	mkfs.ext4 -q -F -b 4096 -J size=4 \
 		-E nodiscard,lazy_itable_init=0,lazy_journal_init=0 "${@:2}" \
@@ -146,19 +148,17 @@ ext4() {
 	mount -t ext4 -o noatime,commit=600 "$1" $MNT
 }
 
-# xfs DEV [MKFS-OPTION...]; with a realtime device it goes to mount as well
+# xfs DEV [rtdev=DEV]
 xfs() {
-	local dev=$1 rtdev=''
+	local dev=$1 rtdev=${2:-}
 	need_module xfs
-	shift
-	case ${1:-} in rtdev=*) rtdev=$1 ;; esac
 	mkfs.xfs -q -f -K ${rtdev:+-r "$rtdev" -m reflink=0,rmapbt=0} "$dev"
 	echo 720000 > /proc/sys/fs/xfs/xfssyncd_centisecs
 	mkdir -p $MNT
 	mount -t xfs -o "noatime${rtdev:+,$rtdev}" "$dev" $MNT
 }
 
-# file NAME SIZE: a file, sparse
+# file NAME SIZE: a sparse file there; prints its path
 file() {
 	truncate -s "$2" "$MNT/$1"
 	echo "$MNT/$1"
@@ -200,21 +200,21 @@ row() {
 		"${@:1:6}" "$reason" >> "$BATS_FILE_TMPDIR/rows"
 }
 
-# premapped ON LINE: the row of what a program did while the gate was open, and
-# what has to be true of it
+# premapped ON LINE: the row of what a program did in one direction while the gate
+# was open, and what has to be true of it
 premapped() {
-	local line=$2 maps unmaps
-	trace_whole
-	read -r maps unmaps < <(awk '
-		/ map: / { maps++ } / unmap: / { unmaps++ }
-		END { print maps + 0, unmaps + 0 }' "$TRACE/trace")
-	echo "$line maps=$maps unmaps=$unmaps"
-	[[ $line =~ ^([a-z]+)\ .*ios=([0-9]+)\ bytes=([0-9]+)\ mismatches=([0-9]+) ]]
+	local maps unmaps
+	echo "$2"
+	[[ $2 =~ ^([a-z]+)\ .*ios=([0-9]+)\ bytes=([0-9]+)\ mismatches=([0-9]+) ]]
 	set -- "$1" "${BASH_REMATCH[@]:1}"
+	read -r maps unmaps < <(awk -v want="$2" '
+		/ tracing_mark_write: / { direction = $NF }
+		/ map: / && direction == want { maps++ }
+		/ unmap: / && direction == want { unmaps++ }
+		END { print maps + 0, unmaps + 0 }' "$TRACE/trace")
+	echo "  $maps maps, $unmaps unmaps"
 	row "$1" "$2" premapped "$(per "$maps" "$3")" "$4" "$5"
-	[ "$maps" -eq 0 ]
-	[ "$unmaps" -eq 0 ]
-	[ "$5" -eq 0 ]
+	[ "$maps $unmaps $5" = "0 0 0" ]
 }
 
 # per N M: N / M
@@ -228,26 +228,25 @@ OFFSETS=0,512,2560,3584
 # passes ON FILE [OPTION...]: I/O of all sizes in each direction, every byte
 # looked at, with a buffer that was mapped before
 passes() {
-	local on=$1 file=$2 direction line
-	shift 2
-	for direction in read write; do
-		trace_clear
-		line=$("$IO" --direction $direction --buffer shuffled \
-			--sizes 4K,68K,516K,1M --offsets $OFFSETS --warm-up 8 --count 8 \
-			--gate "$GATE" "$@" "$file")
-		premapped "$on" "$line"
-	done
+	measures "$1" "$IO" --buffer shuffled --sizes 4K,68K,516K,1M \
+		--offsets $OFFSETS --warm-up 8 --count 8 --gate "$GATE" \
+		"${@:3}" "$2"
 }
 
 # plays ON FILE... < SCRIPT: the same with what a script measures
 plays() {
+	measures "$1" "$PLAY" --gate "$GATE" "${@:2}"
+}
+
+measures() {
 	local on=$1 line
 	shift
 	trace_clear
-	"$PLAY" --gate "$GATE" "$@" > "$BATS_TEST_TMPDIR/play"
+	"$@" > "$BATS_TEST_TMPDIR/measured"
+	trace_whole
 	while read -r line; do
-		premapped "$on" "$line"
-	done < <(grep -E '^(read|write) ios=' "$BATS_TEST_TMPDIR/play")
+		case $line in *\ ios=*) premapped "$on" "$line" ;; esac
+	done < "$BATS_TEST_TMPDIR/measured"
 }
 
 # refuses ON DEV [OPTION] [MEMBER...]: no buffer can be registered on it, and I/O
@@ -258,9 +257,9 @@ refuses() {
 	local on=$1 dev=$2 option=''
 	shift 2
 	case ${1:-} in --*) option=$1; shift ;; esac
-	linear lower 4M "$(disk 3)"
+	linear lower 4M "$D3"
 	linear upper 4M /dev/mapper/lower
-	"$PLAY" /dev/mapper/upper "$(disk 3)" <<-END
+	"$PLAY" /dev/mapper/upper "$D3" <<-END
 		$(printf 'keep %s\n' "$dev" "$@")
 		unusable $dev no-driver
 		plain 0 2M 1

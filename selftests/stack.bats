@@ -76,7 +76,8 @@ setup_file() {
 	# No write-back of its own while IOMMU calls are counted.
 	echo 0 > /proc/sys/vm/dirty_writeback_centisecs
 	trace_on iommu/map iommu/unmap
-	export TRACE GATE
+	export TRACE GATE D0 D1 D3
+	D0=$(disk 0) D1=$(disk 1) D3=$(disk 3)
 }
 
 teardown() {
@@ -97,7 +98,7 @@ teardown_file() {
 # Or a count of 0 would be none.
 @test "what is counted is there to be counted" {
 	line=$("$IO" --direction read --buffer pages --sizes 4K,1M --warm-up 4 \
-		--count 8 --gate "$GATE" "$(disk 0)")
+		--count 8 --gate "$GATE" "$D0")
 	[ "$(trace_count map)" -ge 8 ]
 	[ "$(trace_count unmap)" -ge 8 ]
 }
@@ -107,14 +108,14 @@ teardown_file() {
 	false_line "read 0 64K 2" "target: .* bytes wrong from 0"
 	false_line "read 0 64K 1 EIO" "result is 65536, not EIO"
 	false_line "refused layer 1" "0 refused for layer"
-	false_line "keep $(disk 0)
+	false_line "keep $D0
 plain 0 4K 2
 kept" "not what was kept"
 }
 
 # false_line LINE MESSAGE
 false_line() {
-	run "$PLAY" "$(disk 0)" <<< "plain 0 64K 1
+	run "$PLAY" "$D0" <<< "plain 0 64K 1
 $1"
 	echo "$output"
 	[ "$status" -eq 1 ]
@@ -122,18 +123,18 @@ $1"
 }
 
 @test "a namespace" {
-	passes "raw namespace" "$(disk 0)"
+	passes "raw namespace" "$D0"
 }
 
 @test "a partition" {
-	printf 'label: gpt\n,64M\n,\n' | sfdisk -q "$(disk 0)"
-	wait_until 10 test -b "$(disk 0)p2"
-	passes partition "$(disk 0)p2"
-	unpartition "$(disk 0)"
+	printf 'label: gpt\n,64M\n,\n' | sfdisk -q "$D0"
+	wait_until 10 test -b "${D0}p2"
+	passes partition "${D0}p2"
+	unpartition "$D0"
 }
 
 @test "two namespaces of one controller share one attachment" {
-	plays "two namespaces of one controller" "$(disk 0)" "$(disk 0 2)" \
+	plays "two namespaces of one controller" "$D0" "$(disk 0 2)" \
 		<<-END
 		plain 0 1M 1
 		read 0 64K 1
@@ -154,26 +155,52 @@ $1"
 # ---- device mapper ----------------------------------------------------------
 
 @test "dm-linear" {
-	linear piece 64M "$(disk 0)" 1M
+	linear piece 64M "$D0" 1M
 	passes dm-linear /dev/mapper/piece
 }
 
 @test "dm-linear: I/O that crosses from one disk to the next" {
 	dmsetup create across <<-END
-		0 $(sec 8M) linear $(disk 0) $(sec 1M)
-		$(sec 8M) $(sec 56M) linear $(disk 1) 0
+		0 $(sec 8M) linear $D0 $(sec 1M)
+		$(sec 8M) $(sec 56M) linear $D1 0
 	END
 	# From 7.5 MiB on: the larger ones lie on both.
 	passes "dm-linear across two disks" /dev/mapper/across --position 7680K
 }
 
 @test "dm-striped, in chunks that cut most I/O" {
-	striped stripes 64M 8K "$(disk 0)" "$(disk 1)"
+	striped stripes 64M 8K "$D0" "$D1"
 	passes dm-striped /dev/mapper/stripes
 }
 
+# All of them find no mapping, in more pieces than the kernel ends with EAGAIN.
+@test "dm-striped: the first I/O is one in thousands of pieces" {
+	striped stripes 64M 4K "$D0" "$D1"
+	"$PLAY" /dev/mapper/stripes <<-END
+		plain 0 8M 1
+		read 0 8M 1
+		unmap
+		write 8M 8M 2
+		is 0 8M 1
+	END
+}
+
+@test "dm-striped and md raid0: writes that are to be on the medium" {
+	need mdadm
+	need_module raid0
+	striped left 64M 8K "$D0" "$D1"
+	linear right 64M "$(disk 2)"
+	array 0 8 /dev/mapper/left /dev/mapper/right
+	"$PLAY" --dsync /dev/md0 <<-END
+		plain 0 1M 1
+		read 0 1M 1
+		write 64K 512K 2
+		is 0 64K 1
+	END
+}
+
 @test "a partition on dm-linear, as kpartx makes it" {
-	linear piece 64M "$(disk 0)" 1M
+	linear piece 64M "$D0" 1M
 	linear piece1 32M /dev/mapper/piece 1M
 	passes "partition on dm-linear" /dev/mapper/piece1
 }
@@ -181,23 +208,23 @@ $1"
 # What has no mapping at first is not the path's fault.
 @test "dm-multipath, by bios, on two paths" {
 	need_module dm-multipath dm-round-robin
-	multipath bio "$(disk 1)" "$(disk 1)"
+	multipath
 	passes dm-multipath /dev/mapper/multi
 	dmsetup status multi
 	[ "$(dmsetup status multi | grep -oE '[0-9]+:[0-9]+ A 0' | wc -l)" -eq 2 ]
 }
 
-# multipath MODE DISK DISK [OFFSET]: multi, over one piece of each
+# multi, on two paths to the same piece of a disk
 multipath() {
-	linear left 320M "$2" "${4:-0}"
-	linear right 320M "$3" "${4:-0}"
-	dmsetup create multi --table "0 $(sec 320M) multipath 2 queue_mode $1 0 1 1 \
+	linear left 320M "$D1"
+	linear right 320M "$D1"
+	dmsetup create multi --table "0 $(sec 320M) multipath 2 queue_mode bio 0 1 1 \
 		round-robin 0 2 1 /dev/mapper/left 1 /dev/mapper/right 1"
 }
 
 @test "dm-multipath: paths fail and come back under load" {
 	need_module dm-multipath dm-round-robin
-	multipath bio "$(disk 1)" "$(disk 1)"
+	multipath
 	load_start /dev/mapper/multi 3 --offsets $OFFSETS
 	for path in left right; do
 		dmsetup message multi 0 "fail_path /dev/mapper/$path"
@@ -211,14 +238,14 @@ multipath() {
 @test "dm-multipath: what a path fails is done on the other one, all of it" {
 	need_module dm-multipath dm-round-robin
 	dmsetup create left <<-END
-		0 $(sec 4M) linear $(disk 0) 0
+		0 $(sec 4M) linear $D0 0
 		$(sec 4M) $(sec 4M) linear $(disk 2) 0
 	END
-	linear right 8M "$(disk 1)"
+	linear right 8M "$D1"
 	dmsetup create multi --table "0 $(sec 8M) multipath 2 queue_mode bio 0 2 1 \
 		round-robin 0 1 1 /dev/mapper/left 1 \
 		round-robin 0 1 1 /dev/mapper/right 1"
-	"$PLAY" /dev/mapper/multi "$(disk 1)" <<-END
+	"$PLAY" /dev/mapper/multi "$D1" <<-END
 		plain 0 8M 1
 		read 3M 2M 1			# mapped for the left path
 		on 1
@@ -243,7 +270,7 @@ multipath() {
 # Without one it waits as in a suspended device.
 @test "dm-multipath: a buffer is unmapped at once while I/O waits for a path" {
 	need_module dm-multipath dm-round-robin
-	multipath bio "$(disk 1)" "$(disk 1)"
+	multipath
 	dmsetup message multi 0 queue_if_no_path
 	"$PLAY" /dev/mapper/multi <<-END
 		plain 0 4M 1
@@ -265,7 +292,7 @@ multipath() {
 
 @test "LVM: a linear volume and a striped one" {
 	need vgcreate
-	volume_group "$(disk 0)" "$(disk 1)"
+	volume_group "$D0" "$D1"
 	volume plain -L 64M
 	passes "LVM linear" /dev/vg/plain
 	volume stripes -L 64M -i 2 -I 8K
@@ -277,23 +304,24 @@ multipath() {
 @test "md linear" {
 	need mdadm
 	need_module linear
-	linear left 8M "$(disk 0)"
-	array linear '' /dev/mapper/left "$(disk 1)"
-	# The first member ends below 8 MiB.
-	passes "md linear" /dev/md0 --position 5M
+	linear left 8M "$D0"
+	array linear '' /dev/mapper/left "$D1"
+	# From half a MiB before the second member on.
+	read -r size < /sys/block/md0/md/dev-dm-0/size
+	passes "md linear" /dev/md0 --position $((size - 512))K
 }
 
 @test "md raid0, in chunks that cut most I/O" {
 	need mdadm
 	need_module raid0
-	array 0 8 "$(disk 0)" "$(disk 1)"
+	array 0 8 "$D0" "$D1"
 	passes "md raid0" /dev/md0
 }
 
 @test "a partition on md raid0" {
 	need mdadm
 	need_module raid0
-	array 0 64 "$(disk 0)" "$(disk 1)"
+	array 0 64 "$D0" "$D1"
 	printf 'label: gpt\n,64M\n,\n' | sfdisk -q /dev/md0
 	wait_until 10 test -b /dev/md0p2
 	passes "partition on md raid0" /dev/md0p2
@@ -342,12 +370,12 @@ multipath() {
 # ---- file systems -----------------------------------------------------------
 
 @test "a file on ext4" {
-	ext4 "$(disk 0)"
+	ext4 "$D0"
 	passes "ext4 on raw" "$(file data 32M)"
 }
 
 @test "a file on ext4 on dm-striped" {
-	striped stripes 64M 16K "$(disk 0)" "$(disk 1)"
+	striped stripes 64M 16K "$D0" "$D1"
 	ext4 /dev/mapper/stripes
 	passes "ext4 on dm-striped" "$(file data 32M)"
 }
@@ -355,20 +383,20 @@ multipath() {
 @test "a file on ext4 on md raid0" {
 	need mdadm
 	need_module raid0
-	array 0 16 "$(disk 0)" "$(disk 1)"
+	array 0 16 "$D0" "$D1"
 	ext4 /dev/md0
 	passes "ext4 on md raid0" "$(file data 32M)"
 }
 
 @test "a file on XFS" {
 	need mkfs.xfs
-	xfs "$(disk 0)"
+	xfs "$D0"
 	passes "XFS on raw" "$(file data 32M)"
 }
 
 @test "a file on the realtime device of XFS" {
 	need mkfs.xfs
-	xfs "$(disk 0)" "rtdev=$(disk 1)"
+	xfs "$D0" "rtdev=$D1"
 	"$SPECIAL" realtime $MNT/data
 	passes "XFS realtime" "$(file data 32M)"
 	# The disk that it was registered on, and the one that has the data.
@@ -382,34 +410,31 @@ multipath() {
 
 # disk4 takes a second for what it does, and keeps nothing of it. The registration
 # of something else keeps the buffer attached to it.
-realtime_ends() {
+@test "XFS: what ends for a file ends on the realtime device, too" {
 	need mkfs.xfs
-	xfs "$(disk 0)" "rtdev=$(disk 4)"
+	xfs "$D0" "rtdev=$(disk 4)"
 	"$SPECIAL" realtime $MNT/data
-	linear piece 64M "$(disk 1)"
+	linear piece 64M "$D1"
 	"$PLAY" $MNT/data /dev/mapper/piece <<-END
 		plain 0 64K 1
 		read 0 64K 0
 		start read 0 64K 0
-		waiting
-		$1
+		waiting 50
+		unmap
+		ended
+		finish
+		start read 0 64K 0
+		waiting 50
+		unregister
 		ended
 		finish
 	END
 }
 
-@test "XFS: unmapping waits for the realtime device, too" {
-	realtime_ends unmap
-}
-
-@test "XFS: the end of a registration waits for the realtime device, too" {
-	realtime_ends unregister
-}
-
 # holes ON, unwritten ON, end_of_file ON: in a file system that is mounted
 
 holes() {
-	plays "$1 hole" "$(file data 1M)" <<-END
+	plays "$1 hole" "$(file hole 1M)" <<-END
 		plain 0 64K 1
 		read 0 64K 1
 		measure
@@ -421,8 +446,8 @@ holes() {
 }
 
 unwritten() {
-	fallocate -l 1M $MNT/data
-	plays "$1 unwritten extent" $MNT/data <<-END
+	fallocate -l 1M $MNT/unwritten
+	plays "$1 unwritten extent" $MNT/unwritten <<-END
 		plain 0 64K 1
 		read 0 64K 1
 		measure
@@ -449,42 +474,33 @@ end_of_file() {
 	END
 }
 
-@test "ext4: a hole reads as zeros, and takes a write" {
-	ext4 "$(disk 0)"
+@test "ext4: holes and unwritten extents read as zeros, and take writes" {
+	ext4 "$D0"
 	holes ext4
-}
-
-@test "ext4: an unwritten extent reads as zeros, and takes a write" {
-	ext4 "$(disk 0)"
 	unwritten ext4
 }
 
 @test "ext4: a read is short at the end of the file, and a write extends it" {
-	ext4 "$(disk 0)"
+	ext4 "$D0"
 	end_of_file ext4
 }
 
-@test "XFS: a hole reads as zeros, and takes a write" {
+@test "XFS: holes and unwritten extents read as zeros, and take writes" {
 	need mkfs.xfs
-	xfs "$(disk 0)"
+	xfs "$D0"
 	holes XFS
-}
-
-@test "XFS: an unwritten extent reads as zeros, and takes a write" {
-	need mkfs.xfs
-	xfs "$(disk 0)"
 	unwritten XFS
 }
 
 @test "XFS: a read is short at the end of the file, and a write extends it" {
 	need mkfs.xfs
-	xfs "$(disk 0)"
+	xfs "$D0"
 	end_of_file XFS
 }
 
 @test "XFS: a write to a reflinked file leaves the other one alone" {
 	need mkfs.xfs
-	xfs "$(disk 0)"
+	xfs "$D0"
 	dd if=/dev/zero of=$MNT/one bs=1M count=1 oflag=direct status=none
 	"$PLAY" $MNT/one <<< "plain 0 1M 1"
 	cp --reflink=always $MNT/one $MNT/other
@@ -505,9 +521,9 @@ end_of_file() {
 # ---- one buffer on several --------------------------------------------------
 
 @test "one buffer on a disk, on stripes over two, and on a file on a fourth" {
-	striped stripes 64M 8K "$(disk 1)" "$(disk 2)"
-	ext4 "$(disk 3)"
-	plays "one buffer on several" "$(disk 0)" /dev/mapper/stripes \
+	striped stripes 64M 8K "$D1" "$(disk 2)"
+	ext4 "$D3"
+	plays "one buffer on several" "$D0" /dev/mapper/stripes \
 		"$(file data 4M)" <<-END
 		plain 0 2M 1
 		on 1
@@ -559,14 +575,14 @@ end_of_file() {
 
 @test "dm-crypt refuses" {
 	need_module dm-crypt
-	dmsetup create crypt --table "$(crypt "$(disk 1)")"
+	dmsetup create crypt --table "$(crypt "$D1")"
 	refuses dm-crypt /dev/mapper/crypt
 }
 
 @test "dm-integrity refuses" {
 	need integritysetup
 	need_module dm-integrity
-	linear piece 16M "$(disk 1)"
+	linear piece 16M "$D1"
 	integritysetup format -q /dev/mapper/piece
 	integritysetup open /dev/mapper/piece integrity
 	refuses dm-integrity /dev/mapper/integrity
@@ -575,7 +591,7 @@ end_of_file() {
 @test "dm-verity refuses" {
 	need veritysetup
 	need_module dm-verity
-	linear piece 8M "$(disk 1)"
+	linear piece 8M "$D1"
 	linear hashes 8M "$(disk 2)"
 	veritysetup format /dev/mapper/piece \
 		/dev/mapper/hashes > "$BATS_TEST_TMPDIR/verity"
@@ -587,7 +603,7 @@ end_of_file() {
 
 @test "dm-thin refuses" {
 	need_module dm-thin-pool
-	linear meta 4M "$(disk 1)"
+	linear meta 4M "$D1"
 	zero /dev/mapper/meta 1
 	linear data 16M "$(disk 2)"
 	dmsetup create pool --table "0 $(sec 16M) thin-pool /dev/mapper/meta \
@@ -599,7 +615,7 @@ end_of_file() {
 
 @test "dm-snapshot refuses, and so does its origin" {
 	need_module dm-snapshot
-	linear piece 8M "$(disk 1)"
+	linear piece 8M "$D1"
 	linear cow 8M "$(disk 2)"
 	zero /dev/mapper/cow 1
 	dmsetup create origin --table "0 $(sec 8M) snapshot-origin /dev/mapper/piece"
@@ -612,16 +628,25 @@ end_of_file() {
 @test "multipath by requests refuses" {
 	need_module dm-multipath dm-round-robin
 	dmsetup create multi --table "0 $(sec 8M) multipath 2 queue_mode mq 0 1 1 \
-		round-robin 0 1 1 $(disk 1) 1"
+		round-robin 0 1 1 $D1 1"
 	refuses "request-based multipath" /dev/mapper/multi
 	dmsetup status multi | grep -q ' A 0'
 }
 
-# mirror LEVEL DISKS: an array that refuses, and whose members survive that
-mirror() {
-	local level=$1 n members=()
-	for ((n = 0; n < $2; n++)); do
-		linear member$n 12M "$(disk $n)"
+@test "md raid1, raid10 and raid5 refuse, and lose no member" {
+	need mdadm
+	need_module raid1 raid10 raid456
+	redundant 1 0 1
+	redundant 10 0 1
+	redundant 5 0 1 3
+}
+
+# redundant LEVEL DISK...
+redundant() {
+	local level=$1 n members=() degraded
+	shift
+	for n; do
+		linear member$n 12M "$(disk $n)" 16M
 		zero /dev/mapper/member$n 12
 		members+=(/dev/mapper/member$n)
 	done
@@ -630,53 +655,29 @@ mirror() {
 	members_well
 	read -r degraded < /sys/block/md0/md/degraded
 	[ "$degraded" -eq 0 ]
+	unstack
 }
 
-@test "md raid1 refuses, and loses no member" {
-	need mdadm
-	need_module raid1
-	mirror 1 2
-}
-
-@test "md raid10 refuses, and loses no member" {
-	need mdadm
-	need_module raid10
-	mirror 10 2
-}
-
-@test "md raid5 refuses, and loses no member" {
-	need mdadm
-	need_module raid456
-	mirror 5 3
-}
-
-@test "null_blk refuses" {
+@test "disks that are memory or files refuse" {
 	local config=/sys/kernel/config/nullb/nullb9
 	need "${config%/*}"
+	need_module zram brd
 	mkdir $config
 	echo 1 > $config/memory_backed
 	echo 8 > $config/size
 	echo 1 > $config/power
 	refuses null_blk /dev/nullb9
 	rmdir $config
-}
 
-@test "loop refuses" {
 	truncate -s 8M /tmp/loop.img
 	loop=$(losetup -f --show /tmp/loop.img)
 	refuses loop "$loop"
 	losetup -d "$loop"
-}
 
-@test "zram refuses" {
-	need_module zram
 	echo 8M > /sys/block/zram0/disksize
 	refuses zram /dev/zram0
 	echo 1 > /sys/block/zram0/reset
-}
 
-@test "brd refuses" {
-	need_module brd
 	refuses brd /dev/ram0
 }
 
@@ -689,54 +690,43 @@ mirror() {
 		"$PLAY" <<< "unusable /dev/mapper/top no-driver"
 		dmsetup remove top
 	done <<-END
-		delay $(disk 1) 0 10
-		flakey $(disk 1) 0 60 0
-		dust $(disk 1) 0 512
-		unstriped 1 16 0 $(disk 1) 0
+		delay $D1 0 10
+		flakey $D1 0 60 0
+		dust $D1 0 512
+		unstriped 1 16 0 $D1 0
 		zero
-		log-writes $(disk 1) /dev/mapper/log
+		log-writes $D1 /dev/mapper/log
 	END
 }
 
 # ---- files that refuse ------------------------------------------------------
 
-@test "a file on btrfs refuses" {
-	need mkfs.btrfs
-	need_module btrfs
-	mkfs.btrfs -q -f -K "$(disk 0)"
+@test "files on btrfs and f2fs refuse" {
+	need mkfs.btrfs mkfs.f2fs
+	need_module btrfs f2fs
 	mkdir -p $MNT
-	mount -t btrfs "$(disk 0)" $MNT
+	mkfs.btrfs -q -f -K "$D0"
+	mount -t btrfs "$D0" $MNT
 	refuses_file "file on btrfs" "$(file data 1M)" file-system
-}
-
-@test "a file on f2fs refuses" {
-	need mkfs.f2fs
-	need_module f2fs
-	mkfs.f2fs -q -f "$(disk 0)"
-	mkdir -p $MNT
-	mount -t f2fs "$(disk 0)" $MNT
+	umount $MNT
+	mkfs.f2fs -q -f "$D0"
+	mount -t f2fs "$D0" $MNT
 	refuses_file "file on f2fs" "$(file data 1M)" file-system
 }
 
-# Also where the file below would take it.
-@test "a file on overlayfs refuses" {
-	ext4 "$(disk 0)"
+# On overlayfs also where the file below would take it.
+@test "files on tmpfs, 9p and overlayfs refuse" {
+	truncate -s 1M /tmp/data "$OUT/data"
+	refuses_file "file on tmpfs" /tmp/data file-system
+	refuses_file "file on 9p" "$OUT/data" file-system
+	rm "$OUT/data"
+
+	ext4 "$D0"
 	mkdir $MNT/lower $MNT/upper $MNT/work $MNT/merged
 	file lower/data 1M
 	mount -t overlay -o "lowerdir=$MNT/lower,upperdir=$MNT/upper,workdir=$MNT/work" \
 		overlay $MNT/merged
 	refuses_file "file on overlayfs" $MNT/merged/data file-system
-}
-
-@test "a file on tmpfs refuses" {
-	truncate -s 1M /tmp/data
-	refuses_file "file on tmpfs" /tmp/data file-system
-}
-
-@test "a file on 9p refuses" {
-	truncate -s 1M "$OUT/data"
-	refuses_file "file on 9p" "$OUT/data" file-system
-	rm "$OUT/data"
 }
 
 @test "a file on fuse refuses" {
@@ -750,21 +740,17 @@ mirror() {
 }
 
 @test "a file on ext4 that goes through the journal refuses" {
-	ext4 "$(disk 0)"
+	ext4 "$D0"
 	umount $MNT
-	mount -o data=journal "$(disk 0)" $MNT
+	mount -o data=journal "$D0" $MNT
 	refuses_file "ext4 data=journal" "$(file data 1M)" file
 }
 
-@test "an encrypted file refuses" {
-	ext4 "$(disk 0)" -O encrypt
+@test "encrypted files and those with verity refuse" {
+	ext4 "$D0" -O encrypt,verity
 	mkdir $MNT/secret
 	"$SPECIAL" encrypted $MNT/secret
 	refuses_file "ext4 encrypted" "$(file secret/data 1M)" file
-}
-
-@test "a file with verity refuses" {
-	ext4 "$(disk 0)" -O verity
 	file data 1M
 	"$SPECIAL" verity $MNT/data
 	refuses_file "ext4 verity" $MNT/data file
@@ -779,9 +765,9 @@ mirror() {
 }
 
 @test "a file that comes to go through the journal fails I/O, and copies nothing" {
-	ext4 "$(disk 0)"
+	ext4 "$D0"
 	umount $MNT
-	mount -o nodelalloc "$(disk 0)" $MNT	# or +j means nothing
+	mount -o nodelalloc "$D0" $MNT	# or +j means nothing
 	"$PLAY" "$(file data 1M)" <<-END
 		plain 0 1M 1
 		read 0 64K 1
@@ -796,7 +782,7 @@ mirror() {
 # ---- what changes under I/O -------------------------------------------------
 
 @test "32 I/Os wait in a suspended device, and end right when it is resumed" {
-	striped stripes 64M 16K "$(disk 0)" "$(disk 1)"
+	striped stripes 64M 16K "$D0" "$D1"
 	"$PLAY" /dev/mapper/stripes <<-END
 		plain 0 4M 1
 		read 0 64K 1
@@ -812,7 +798,7 @@ mirror() {
 
 # A drain waits for the hardware, and there is nothing with it.
 @test "a buffer is unmapped at once while I/O on it is suspended" {
-	linear piece 64M "$(disk 0)"
+	linear piece 64M "$D0"
 	"$PLAY" /dev/mapper/piece <<-END
 		plain 0 4M 1
 		read 0 64K 1
@@ -833,7 +819,7 @@ mirror() {
 
 @test "a buffer moves at once while I/O on it is suspended" {
 	need_module dmabuf_mover
-	linear piece 64M "$(disk 0)"
+	linear piece 64M "$D0"
 	"$PLAY" --buffer mover /dev/mapper/piece <<-END
 		plain 0 4M 1
 		read 0 64K 1
@@ -850,7 +836,7 @@ mirror() {
 }
 
 @test "a registration ends at once while I/O on it is suspended" {
-	linear piece 64M "$(disk 0)"
+	linear piece 64M "$D0"
 	"$PLAY" /dev/mapper/piece <<-END
 		plain 0 4M 1
 		read 0 64K 1
@@ -867,7 +853,7 @@ mirror() {
 }
 
 @test "suspended and resumed again and again under load" {
-	striped stripes 320M 16K "$(disk 0)" "$(disk 1)"
+	striped stripes 320M 16K "$D0" "$D1"
 	load_start /dev/mapper/stripes 3 --offsets $OFFSETS
 	for _ in 1 2 3 4 5 6; do
 		dmsetup suspend stripes
@@ -878,14 +864,32 @@ mirror() {
 	load_end
 }
 
+# What it is attached to is found out when I/O gets there.
+@test "a device that comes to lie on other disks while I/O waits in it" {
+	linear piece 8M "$D0"
+	"$PLAY" /dev/mapper/piece "$D0" <<-END
+		plain 0 4M 1
+		read 0 64K 1
+		! dmsetup suspend piece
+		start write 0 64K 2 16
+		waiting
+		! reload piece "0 $(sec 8M) striped 2 16 $D1 0 $D3 0"
+		finish
+		is 0 1M 2
+		attached 3
+		on 1
+		is 0 4M 1
+	END
+}
+
 @test "a device that becomes dm-crypt while I/O waits in it" {
 	need_module dm-crypt
-	linear piece 8M "$(disk 0)"
+	linear piece 8M "$D0"
 	# Beside it, so that there is something to race with.
 	"$IO" --sizes 4K,64K --depth 8 --seconds 60 --direction write \
-		--position 64M "$(disk 0)" > "$BATS_TEST_TMPDIR/load" 3>&- &
+		--position 64M "$D0" > "$BATS_TEST_TMPDIR/load" 3>&- &
 	wait_until 60 grep -q running "$BATS_TEST_TMPDIR/load"
-	"$PLAY" /dev/mapper/piece "$(disk 0)" <<-END
+	"$PLAY" /dev/mapper/piece "$D0" <<-END
 		plain 0 4M 1
 		read 0 64K 1
 		start write 0 64K 2 16
@@ -896,7 +900,7 @@ mirror() {
 		start write 2M 64K 3 16
 		start read 0 64K 3 16
 		waiting
-		! reload piece "$(crypt "$(disk 0)")"
+		! reload piece "$(crypt "$D0")"
 		finish EOPNOTSUPP
 		refused no-driver 32
 		on 1
@@ -910,14 +914,14 @@ mirror() {
 # Held back there, it has passed the check of the old table's limits.
 @test "a device that becomes dm-crypt while io.max holds back I/O to it" {
 	need_module dm-crypt
-	linear piece 8M "$(disk 0)"
-	throttled "$PLAY" /dev/mapper/piece "$(disk 0)" <<-END
+	linear piece 8M "$D0"
+	throttled "$PLAY" /dev/mapper/piece "$D0" <<-END
 		plain 0 4M 1
 		read 0 64K 1
 		! hold_back dm-0
 		start write 0 64K 2 8
 		waiting
-		! reload piece "$(crypt "$(disk 0)")"
+		! reload piece "$(crypt "$D0")"
 		waiting
 		! let_go dm-0
 		finish EOPNOTSUPP
@@ -945,7 +949,7 @@ crypt() {
 raid0_becomes() {
 	need mdadm
 	need_module raid0
-	array 0 64 "$(disk 0)" "$(disk 1)"
+	array 0 64 "$D0" "$D1"
 	throttled "$PLAY" /dev/md0 <<-END
 		plain 0 4M 1
 		read 0 256K 1
@@ -975,4 +979,7 @@ raid0_becomes() {
 	jq -r '"\(.on)|\(.dir)|\(.path)|\(.reason // "")"' \
 		"$BATS_FILE_TMPDIR/rows" | sort > "$BATS_TEST_TMPDIR/have"
 	diff "$BATS_TEST_TMPDIR/want" "$BATS_TEST_TMPDIR/have"
+	jq -se 'all(.[]; .path == "refused" or
+		(.bytes > 0 and .mismatches == 0 and .maps_per_io == 0))' \
+		"$BATS_FILE_TMPDIR/rows"
 }

@@ -289,6 +289,7 @@ blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,
 			unsigned int *gap_bit)
 {
 	unsigned int bytes = min(bio->bi_iter.bi_size, max_bytes), first, last;
+	unsigned int max_segments = blk_dmabuf_max_segments(lim);
 	u64 offset = bio_dmabuf_offset(&bio->bi_iter);
 
 	if (offset & lim->dma_alignment)
@@ -298,8 +299,8 @@ blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,
 	if (offset + bytes > mapping->ranges[first + 1].start)
 		last = blk_dmabuf_mapping_find(mapping, first,
 					       offset + bytes - 1);
-	if (last - first >= lim->max_segments) {
-		last = first + lim->max_segments - 1;
+	if (last - first >= max_segments) {
+		last = first + max_segments - 1;
 		bytes = mapping->ranges[last + 1].start - offset;
 	}
 	*segs = last - first + 1;
@@ -319,10 +320,11 @@ blk_dmabuf_count_each(const struct blk_dmabuf_mapping *mapping,
 {
 	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping,
 							 &bio->bi_iter);
+	unsigned int max_segments = blk_dmabuf_max_segments(lim);
 	unsigned int nsegs = 0, bytes = 0;
 	dma_addr_t addr, end = 0, gaps = 0;
 
-	while (cur.left && nsegs < lim->max_segments && bytes < max_bytes) {
+	while (cur.left && nsegs < max_segments && bytes < max_bytes) {
 		unsigned int len = blk_dmabuf_segment(&cur, lim, &addr);
 
 		if (addr & lim->dma_alignment)

@@ -1338,7 +1338,7 @@ static long blk_dmabuf_chan_limits(struct blk_dmabuf_chan *chan,
 		.dma_alignment		= chan->mem_align,
 		.max_io			= blk_dmabuf_max_sectors(lim) <<
 					  SECTOR_SHIFT,
-		.max_ranges		= lim->max_segments,
+		.max_ranges		= blk_dmabuf_max_segments(lim),
 		.bytes			= blk_dmabuf_size(chan),
 		.write_block_size	= chan->write_block,
 	};

@@ -320,6 +320,11 @@ static inline u64 blk_dmabuf_range_len(const struct blk_dmabuf_range *range)
 	return range[1].start - range[0].start;
 }
 
+static inline unsigned int blk_dmabuf_max_segments(const struct queue_limits *lim)
+{
+	return lim->max_dmabuf_segments ?: lim->max_segments;
+}
+
 /* Files and disks. */
 int blk_dmabuf_check_file(struct file *file, struct block_device **bdev,
 			  struct kstat *stat, enum blk_dmabuf_reason *reason);
