@@ -19,17 +19,19 @@
  * @dmabuf_fd: ctl_register: the dma-buf
  * @id: ctl_unregister, ctl_map, ctl_unmap: the registration; ctl_next: the id
  *	to start behind
+ * @flags: ctl_register: BLK_DMABUF_ATTACH_*
  */
 struct blkdmabuf_args {
 	__s32	fd;
 	__s32	dmabuf_fd;
 	__u32	id;
+	__u32	flags;
 };
 
 /**
  * struct blkdmabuf_result - element of map "result"
  * @error: 0 or -errno; what the program returns, too
- * @reason: ctl_register: enum blk_dmabuf_reason
+ * @reason: ctl_register: enum blk_dmabuf_reason, also why I/O is copied
  * @id: ctl_register: the registration, or the one that is there already
  * @resv: zero
  * @info: ctl_next: the registration found

@@ -30,6 +30,8 @@
 #define BLK_DMABUF_SLOT_ANY	(~0U)
 #define BLK_DMABUF_F_WRITABLE	(1U << 0)
 #define BLK_DMABUF_F_P2P	(1U << 1)
+#define BLK_DMABUF_F_MAY_COPY	(1U << 4)
+#define BLK_DMABUF_F_COPY	(1U << 5)
 
 /*
  * Callable from SEC("syscall") programs, which run in the process that called

@@ -110,6 +110,7 @@ int ctl_register(void)
 		return -EINVAL;
 	attach.fd = arg->fd;
 	attach.dmabuf_fd = arg->dmabuf_fd;
+	attach.flags = arg->flags;
 	reg = bpf_blk_dmabuf_attach(&attach, sizeof(attach));
 	if (!reg)
 		return ctl_result(attach.reason, attach.id,

@@ -156,15 +156,18 @@ static int channel_of(int fd)
 	return do_ioctl(node(), BLK_DMABUF_CHANNEL, &arg);
 }
 
-TEST(channel_flags_are_refused)
+TEST(unknown_channel_flags_are_refused)
 {
 	struct blk_dmabuf_channel arg = {
 		.fd = rig_open_disk("disk0", O_RDWR),
-		.flags = 1,
+		.flags = 1U << 2,
 	};
 
 	CHECK_EQ(do_ioctl(node(), BLK_DMABUF_CHANNEL, &arg), -EINVAL);
 	arg.flags = 1U << 31;
+	CHECK_EQ(do_ioctl(node(), BLK_DMABUF_CHANNEL, &arg), -EINVAL);
+	/* One is the opposite of the other. */
+	arg.flags = BLK_DMABUF_CHANNEL_COPY | BLK_DMABUF_CHANNEL_P2P;
 	CHECK_EQ(do_ioctl(node(), BLK_DMABUF_CHANNEL, &arg), -EINVAL);
 }
 
@@ -1208,7 +1211,9 @@ TEST(kfunc_attach_refuses_flags_and_other_sizes)
 	int buf = blkdmabuf_udmabuf(BUF, 0);
 
 	CHECK_EQ(run_attach(bdev, buf, 0, sizeof(struct blk_dmabuf_attach)), 0);
-	CHECK_EQ(run_attach(bdev, buf, 1, sizeof(struct blk_dmabuf_attach)),
+	CHECK_EQ(run_attach(bdev, buf, BLK_DMABUF_ATTACH_COPY,
+			    sizeof(struct blk_dmabuf_attach)), 0);
+	CHECK_EQ(run_attach(bdev, buf, 2, sizeof(struct blk_dmabuf_attach)),
 		 -EINVAL);
 	CHECK_EQ(run_attach(bdev, buf, 1 << 31,
 			    sizeof(struct blk_dmabuf_attach)), -EINVAL);

@@ -56,6 +56,7 @@ static struct {
 	bool		churn;
 	bool		unmapped;
 	bool		cpu_access;
+	bool		allow_copy;
 } opt = {
 	.buffer		= "contiguous",
 	.read		= true,
@@ -91,6 +92,7 @@ static const struct {
 	{ { "churn", 0, NULL, 'c' }, NULL, "drop the mapping all the time" },
 	{ { "unmapped", 0, NULL, 'u' }, NULL, "drop the mapping before each batch" },
 	{ { "cpu-access", 0, NULL, 'a' }, NULL, "tell the exporter about CPU access" },
+	{ { "allow-copy", 0, NULL, 'C' }, NULL, "the kernel may copy" },
 	{ { "corrupt", 1, NULL, 'X' }, "target|guard", "change a byte behind the test's back: it must notice" },
 };
 
@@ -182,6 +184,7 @@ static void parse(int argc, char **argv)
 		case 'c': opt.churn = true; break;
 		case 'u': opt.unmapped = true; break;
 		case 'a': opt.cpu_access = true; break;
+		case 'C': opt.allow_copy = true; break;
 		default: usage();
 		}
 	}
@@ -283,7 +286,9 @@ static void make_registration(void)
 	ret = blkdmabuf_ctl_open(&env.ctl, NULL);
 	if (ret)
 		cannot("cannot load", "the control programs", ret);
-	ret = blkdmabuf_register(env.ctl, env.bdev, env.dmabuf, &reg);
+	ret = blkdmabuf_register_flags(env.ctl, env.bdev, env.dmabuf,
+				       opt.allow_copy ?
+				       BLK_DMABUF_ATTACH_COPY : 0, &reg);
 	if (ret) {
 		fprintf(stderr, "dmabuf-io: %s\n",
 			blkdmabuf_reason_text(reg.reason));
@@ -306,12 +311,16 @@ static void setup(void)
 	env.bdev = open(opt.device, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (env.bdev < 0)
 		cannot("cannot open", opt.device, errno);
-	env.chan = blkdmabuf_channel(env.bdev);
+	env.chan = blkdmabuf_channel_flags(env.bdev, opt.allow_copy ?
+					   BLK_DMABUF_CHANNEL_COPY : 0);
 	if (env.chan < 0)
 		cannot("no channel for", opt.device, env.chan);
 	blkdmabuf_limits(env.chan, &env.limits);
 	/* Lanes are for both directions. */
 	env.block = env.limits.write_block_size;
+	/* Files that are copied can have none. */
+	if (env.block < 512)
+		env.block = 512;
 	for (i = 0; i < opt.nr_sizes; i++) {
 		if (!opt.sizes[i] || opt.sizes[i] % env.block)
 			usage();
@@ -672,17 +681,19 @@ static struct blk_dmabuf_info get_info(void)
 
 static bool run_direction(bool write)
 {
+	uint64_t copied = get_info().copied;
 	struct blk_dmabuf_info info;
 
 	writing = write;
 	ios = bytes = mismatches = errors = shorts = unmaps = io_us = 0;
 	run_all();
 	info = get_info();
-	printf("%s buffer=%s ranges=%u sync=%d ios=%lu bytes=%lu mismatches=%lu errors=%lu short=%lu unmaps=%lu state=%s io_us=%lu\n",
+	printf("%s buffer=%s ranges=%u sync=%d ios=%lu bytes=%lu mismatches=%lu errors=%lu short=%lu unmaps=%lu state=%s io_us=%lu copied=%llu\n",
 	       write ? "write" : "read", opt.buffer, info.ranges,
 	       !!(info.flags & BLK_DMABUF_F_SYNC), ios, bytes, mismatches,
 	       errors, shorts, unmaps,
-	       env.pages ? "none" : blkdmabuf_state_str(info.state), io_us);
+	       env.pages ? "none" : blkdmabuf_state_str(info.state), io_us,
+	       (unsigned long long)(info.copied - copied));
 	return ios && !mismatches && (opt.tolerate || !(errors + shorts));
 }
 

@@ -28,3 +28,7 @@ run_suite() {
 @test "bios, split and refused: 3 KUnit tests" {
 	run_suite blk-dmabuf-bio 3
 }
+
+@test "CPU access to what is copied: 4 KUnit tests" {
+	run_suite blk-dmabuf-cpu 4
+}

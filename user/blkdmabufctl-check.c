@@ -33,11 +33,13 @@ static const char *const verdict_words[] = {
 /**
  * struct checks - what was found out so far
  * @list: for JSON
+ * @copy: copying will do
  * @usable: nothing that is needed is missing, or may be
  * @refused: reason that the kernel gave for refusing the file
  */
 struct checks {
 	struct json_object	*list;
+	bool			copy;
 	bool			usable;
 	unsigned int		refused;
 };
@@ -213,9 +215,9 @@ static void check_direct_io(struct checks *c, const struct device *dev)
 		tell(c, "direct-io", INFO, "the file system does not tell "
 		     "whether it does it", NULL);
 	else if (!stx.stx_dio_offset_align)
-		tell(c, "direct-io", NO, say("none: the file is %s",
-					     file_obstacle(dev->fd) ?:
-					     "of a kind that takes none"),
+		tell(c, "direct-io", c->copy ? INFO : NO,
+		     say("none: the file is %s", file_obstacle(dev->fd) ?:
+			 "of a kind that takes none"),
 		     refusal_advice(dev, BLK_DMABUF_FILE));
 	else
 		tell(c, "direct-io", INFO,
@@ -227,11 +229,21 @@ static void check_direct_io(struct checks *c, const struct device *dev)
 /* Only the kernel knows which file systems and files it takes. */
 static void check_channel(struct checks *c, const struct device *dev)
 {
-	int chan = device_channel(dev, &c->refused);
+	int chan = device_channel(dev, 0, &c->refused);
+	int copying = -1;
 
+	if (chan < 0 && c->copy)
+		copying = blkdmabuf_channel_flags(dev->fd,
+						  BLK_DMABUF_CHANNEL_COPY);
 	if (chan >= 0) {
 		tell(c, "file", YES, "takes dma-buf I/O", NULL);
 		close(chan);
+	} else if (copying >= 0) {
+		tell(c, "file", YES, say("takes dma-buf I/O that is copied: %s",
+					 refusal_text(dev, c->refused, chan)),
+		     NULL);
+		c->refused = BLK_DMABUF_OK;
+		close(copying);
 	} else if (chan == -EOPNOTSUPP || c->refused) {
 		tell(c, "file", NO, refusal_text(dev, c->refused, chan),
 		     refusal_advice(dev, c->refused));
@@ -259,7 +271,12 @@ static void check_file(struct checks *c, const struct device *dev)
  */
 static void tell_mapped(struct checks *c, const struct blk_dmabuf_info *info)
 {
-	if (info->flags & BLK_DMABUF_F_STACK)
+	if (info->flags & BLK_DMABUF_F_COPY)
+		tell(c, "device", YES,
+		     say("a dma-buf can be registered on %s; I/O is copied: %s",
+			 info->disk, blkdmabuf_reason_text(info->reason)),
+		     NULL);
+	else if (info->flags & BLK_DMABUF_F_STACK)
 		tell(c, "device", YES,
 		     say("a dma-buf can be registered on %s, a stack of others",
 			 info->disk), NULL);
@@ -279,7 +296,8 @@ static bool check_registered(struct checks *c, struct blkdmabuf_ctl *ctl,
 	struct blk_dmabuf_attach res;
 	int ret;
 
-	ret = blkdmabuf_register(ctl, dev->fd, dmabuf, &res);
+	ret = blkdmabuf_register_flags(ctl, dev->fd, dmabuf, c->copy ?
+				       BLK_DMABUF_ATTACH_COPY : 0, &res);
 	/* What was said of the file need not be said of its disk. */
 	if (ret && res.reason && res.reason == c->refused)
 		return false;
@@ -474,7 +492,8 @@ static void check_limits(struct checks *c, const struct device *dev)
 {
 	struct blk_dmabuf_limits lim;
 	char io[HUMAN_LEN], size[HUMAN_LEN];
-	int chan = blkdmabuf_channel(dev->fd);
+	int chan = blkdmabuf_channel_flags(dev->fd, c->copy ?
+					   BLK_DMABUF_CHANNEL_COPY : 0);
 
 	if (chan < 0)
 		return;
@@ -500,6 +519,7 @@ int cmd_check(const struct options *o)
 {
 	struct checks c = {
 		.list = json_object_new_array(), .usable = true,
+		.copy = o->allow_copy,
 	};
 	struct blkdmabuf_ctl *ctl;
 	struct json_object *obj;

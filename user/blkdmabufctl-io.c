@@ -109,6 +109,12 @@ static int end_refused(struct job *j, struct end *end, const char *what,
 		    .reason = reason, .advice = advice);
 }
 
+static uint32_t channel_flags(const struct options *o)
+{
+	return (o->allow_copy ? BLK_DMABUF_CHANNEL_COPY : 0) |
+	       (o->require_p2p ? BLK_DMABUF_CHANNEL_P2P : 0);
+}
+
 static int open_channel(struct job *j, struct end *end, int flags)
 {
 	unsigned int reason;
@@ -120,7 +126,7 @@ static int open_channel(struct job *j, struct end *end, int flags)
 		return ret;
 	if (end == &j->x.dst && !fstat(end->dev.fd, &st))
 		j->dst_size = st.st_size;
-	end->chan = device_channel(&end->dev, &reason);
+	end->chan = device_channel(&end->dev, channel_flags(j->o), &reason);
 	if (end->chan < 0)
 		return end_refused(j, end, "open a channel for", end->chan,
 				   reason);
@@ -536,7 +542,9 @@ static int register_for(struct job *j, struct end *end)
 		if (ret)
 			return ret;
 	}
-	ret = blkdmabuf_register(j->ctl, end->dev.fd, j->x.dmabuf, &res);
+	ret = blkdmabuf_register_flags(j->ctl, end->dev.fd, j->x.dmabuf,
+				       j->o->allow_copy ?
+				       BLK_DMABUF_ATTACH_COPY : 0, &res);
 	/* Somebody else was faster: theirs is as good. */
 	if (ret == -EEXIST)
 		return EXIT_OK;
@@ -546,7 +554,8 @@ static int register_for(struct job *j, struct end *end)
 				   "register a dma-buf on", ret, res.reason);
 	end->id = res.id;
 	ret = blkdmabuf_map(j->ctl, res.id);
-	if (ret)
+	/* What cannot be mapped is copied. */
+	if (ret && !j->o->allow_copy)
 		return report_map_failure(j->ctl, res.id, ret, end->path);
 	return EXIT_OK;
 }
@@ -563,10 +572,12 @@ static bool may_be_registered(const struct job *j, const struct end *end)
 /* Showing the dma-buf is enough where it is registered: needs no privilege. */
 static int attach(struct job *j, struct end *end)
 {
+	struct blk_dmabuf_features before;
 	int slot = -ENOENT, ret;
 
 	if (end->kind != END_CHANNEL)
 		return EXIT_OK;
+	refusals_now(&before);
 	/* Asking in vain would count as a refusal. */
 	if (may_be_registered(j, end))
 		slot = blkdmabuf_bind(end->chan, j->x.dmabuf,
@@ -580,7 +591,8 @@ static int attach(struct job *j, struct end *end)
 	}
 	if (slot < 0)
 		return fail(.what = "bind the dma-buf to a channel of",
-			    .object = end->path, .err = slot);
+			    .object = end->path, .err = slot,
+			    .reason = refused_since(&before));
 	end->slot = slot;
 	return EXIT_OK;
 }
@@ -616,6 +628,7 @@ static struct json_object *result_json(const struct job *j)
 			       json_object_new_double(j->seconds));
 	add_u64(obj, "bytes_per_second", x->done / (j->seconds + 1e-9));
 	add_u64(obj, "ios", x->ios);
+	add_u64(obj, "copied", x->copied);
 	add_u64(obj, "block_size", x->block_size);
 	add_u64(obj, "depth", x->depth);
 	return obj;
@@ -638,6 +651,9 @@ static void print_result(const struct job *j, FILE *f)
 		" I/Os\n", x->name, x->done, human_size(x->done, size),
 		j->seconds, human_size(x->done / (j->seconds + 1e-9), rate),
 		x->ios);
+	if (x->copied)
+		fprintf(f, "%s: the CPU copied %" PRIu64 " of these I/Os\n",
+			x->name, x->copied);
 	print_why(&x->src, f);
 	print_why(&x->dst, f);
 }
@@ -861,6 +877,9 @@ static int check_options(const struct job *j)
 	if (o->heap && (o->hugetlb || o->shuffle))
 		return usage_error("--hugetlb and --shuffle do not go with",
 				   "--heap", help_of(j));
+	if (o->allow_copy && o->require_p2p)
+		return usage_error("--allow-copy does not go with",
+				   "--require-p2p", help_of(j));
 	return EXIT_OK;
 }
 

@@ -139,6 +139,8 @@ static struct json_object *info_json(const struct blk_dmabuf_info *info,
 	add_bool(obj, "p2p", info->flags & BLK_DMABUF_F_P2P);
 	add_bool(obj, "sync", info->flags & BLK_DMABUF_F_SYNC);
 	add_bool(obj, "stack", info->flags & BLK_DMABUF_F_STACK);
+	add_bool(obj, "may_copy", info->flags & BLK_DMABUF_F_MAY_COPY);
+	add_bool(obj, "only_copies", info->flags & BLK_DMABUF_F_COPY);
 	add_u64(obj, "devices", info->devices);
 	add_u64(obj, "sharers", info->sharers);
 	json_object_object_add(obj, "shared_with", shared_json(info, all));
@@ -153,6 +155,8 @@ static struct json_object *info_json(const struct blk_dmabuf_info *info,
 	add_u64(obj, "write_bytes", info->write_bytes);
 	add_u64(obj, "errors", info->errors);
 	add_u64(obj, "retries", info->retries);
+	add_u64(obj, "copied", info->copied);
+	add_u64(obj, "copied_bytes", info->copied_bytes);
 	return obj;
 }
 
@@ -168,6 +172,23 @@ static const char *flags_text(const struct blk_dmabuf_info *info)
 		   "read-only",
 		   info->flags & BLK_DMABUF_F_P2P ? ", peer to peer" : "",
 		   info->flags & BLK_DMABUF_F_SYNC ? ", needs sync" : "");
+}
+
+/* What lies between disk and buffer. */
+static const char *copy_text(const struct blk_dmabuf_info *info)
+{
+	if (info->flags & BLK_DMABUF_F_COPY)
+		return "the CPU copies all I/O";
+	return info->flags & BLK_DMABUF_F_MAY_COPY ?
+	       "I/O may be copied by the CPU" : "no I/O is copied";
+}
+
+/* There is no mapping, and there will be none. */
+static const char *state_text(const struct blk_dmabuf_info *info)
+{
+	if (info->state != BLK_DMABUF_DEAD && info->flags & BLK_DMABUF_F_COPY)
+		return "copied";
+	return blkdmabuf_state_str(info->state);
 }
 
 static const char *owner_text(const struct blk_dmabuf_info *info, bool pinned)
@@ -218,12 +239,13 @@ static void print_info(const struct blk_dmabuf_info *info,
 			       human_size(info->bytes, a),
 			       (uint64_t)info->bytes));
 	print_line("shared with", shared_text(info, all, shared));
-	print_line("state", blkdmabuf_state_str(info->state));
+	print_line("state", state_text(info));
 	if (info->reason)
 		print_line("", blkdmabuf_reason_text(info->reason));
 	print_line("ranges", say("%u", info->ranges));
 	print_line("largest I/O", human_size(info->max_io, a));
 	print_line("buffer", flags_text(info));
+	print_line("copying", copy_text(info));
 	print_line("mappings", say("%" PRIu64 " made, %" PRIu64 " taken away",
 				   (uint64_t)info->generation,
 				   (uint64_t)info->invalidations));
@@ -235,6 +257,9 @@ static void print_info(const struct blk_dmabuf_info *info,
 	print_line("written", say("%s in %" PRIu64,
 				  human_size(info->write_bytes, b),
 				  (uint64_t)info->writes));
+	print_line("of it copied", say("%s in %" PRIu64,
+				       human_size(info->copied_bytes, a),
+				       (uint64_t)info->copied));
 	print_line("errors", say("%" PRIu64, (uint64_t)info->errors));
 	print_line("issued again", say("%" PRIu64, (uint64_t)info->retries));
 }
@@ -356,13 +381,15 @@ static int register_on(const struct options *o, const struct device *dev,
 	ret = open_control(&ctl, o->pin);
 	if (ret)
 		return ret;
-	if (blkdmabuf_register(ctl, dev->fd, dmabuf, &res)) {
+	if (blkdmabuf_register_flags(ctl, dev->fd, dmabuf, o->allow_copy ?
+				     BLK_DMABUF_ATTACH_COPY : 0, &res)) {
 		ret = register_failed(dev, &res);
 		goto close;
 	}
 	if (!o->no_map) {
 		ret = blkdmabuf_map(ctl, res.id);
-		if (ret) {
+		/* It is copied then, and what is told says why. */
+		if (ret && !o->allow_copy) {
 			ret = report_map_failure(ctl, res.id, ret, dev->path);
 			blkdmabuf_unregister(ctl, res.id);
 			goto close;
@@ -547,26 +574,26 @@ int cmd_show(const struct options *o)
 /* ---- list ---- */
 
 #define LIST_HEAD	"%6s  %-10s %-8s %10s %7s %4s  %-12s %-10s %10s %10s " \
-			"%6s  %s\n"
+			"%10s %6s  %s\n"
 #define LIST_LINE	"%6u  %-10s %-8s %10s %7u %4u  %-12s %-10s %10s %10s " \
-			"%6" PRIu64 "  %s\n"
+			"%10s %6" PRIu64 "  %s\n"
 
 static void list_line(const struct blk_dmabuf_info *info,
 		      const struct all *all, bool pinned, bool first)
 {
 	char size[HUMAN_LEN], reads[HUMAN_LEN], writes[HUMAN_LEN];
-	char shared[SHARED_LEN];
+	char copied[HUMAN_LEN], shared[SHARED_LEN];
 
 	if (first)
 		printf(LIST_HEAD, "ID", "DISK", "STATE", "SIZE", "RANGES",
-		       "DEVS", "EXPORTER", "OWNER", "READ", "WRITTEN", "ERRORS",
-		       "SHARED WITH");
+		       "DEVS", "EXPORTER", "OWNER", "READ", "WRITTEN", "COPIED",
+		       "ERRORS", "SHARED WITH");
 	printf(LIST_LINE, info->id, info->disk,
-	       blkdmabuf_state_str(info->state),
-	       human_size(info->bytes, size), info->ranges, info->devices,
-	       info->exporter, owner_text(info, pinned),
+	       state_text(info), human_size(info->bytes, size), info->ranges,
+	       info->devices, info->exporter, owner_text(info, pinned),
 	       human_size(info->read_bytes, reads),
-	       human_size(info->write_bytes, writes), (uint64_t)info->errors,
+	       human_size(info->write_bytes, writes),
+	       human_size(info->copied_bytes, copied), (uint64_t)info->errors,
 	       shared_text(info, all, shared));
 }
 

@@ -26,6 +26,7 @@ void ios_add(struct watch_ios *to, const struct watch_ios *from)
 	to->ios += from->ios;
 	to->bytes += from->bytes;
 	to->errors += from->errors;
+	to->copied += from->copied;
 	to->placed += from->placed;
 	to->latency_ns += from->latency_ns;
 	for (n = 0; n < WATCH_BUCKETS; n++)
@@ -137,6 +138,7 @@ static struct json_object *row_json(const struct row *row, enum view view)
 		add_u64(obj, "ios", sum.ios);
 		add_u64(obj, "bytes", sum.bytes);
 	}
+	add_u64(obj, "copied", sum.copied);
 	add_u64(obj, "placements", sum.placed);
 	add_u64(obj, "errors", sum.errors);
 	json_object_object_add(obj, "latency", latency_json(&sum));
@@ -401,6 +403,8 @@ static void put_summary(FILE *f, const struct report *r,
 			(uint64_t)sum->errors);
 	else
 		fprintf(f, "%s  no I/O in %.1f s", when, r->seconds);
+	if (sum->copied)
+		fprintf(f, ", %" PRIu64 " copied", (uint64_t)sum->copied);
 	fprintf(f, ", %" PRIu64 " refused", refused);
 	if (r->retries)
 		fprintf(f, ", %" PRIu64 " issued again", r->retries);

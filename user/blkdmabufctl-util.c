@@ -470,10 +470,11 @@ const char *file_advice(const struct device *dev, unsigned int reason)
 	if (!dev->file)
 		return NULL;
 	if (reason == BLK_DMABUF_FILE_SYSTEM)
-		return say("a file on ext4 or XFS instead of %s, or the block "
-			   "device", file_system(dev->fd));
+		return say("a file on ext4 or XFS instead of %s, the block "
+			   "device, or --allow-copy", file_system(dev->fd));
 	obstacle = reason == BLK_DMABUF_FILE ? file_obstacle(dev->fd) : NULL;
-	return obstacle ? say("a file that is not %s", obstacle) : NULL;
+	return obstacle ? say("a file that is not %s, or --allow-copy",
+			      obstacle) : NULL;
 }
 
 /* ---- Opening ---- */
@@ -620,13 +621,14 @@ int device_find_disk(const char *path, dev_t *disk)
 }
 
 /* A channel, or -errno, and why if that is known. */
-int device_channel(const struct device *dev, unsigned int *reason)
+int device_channel(const struct device *dev, uint32_t flags,
+		   unsigned int *reason)
 {
 	struct blk_dmabuf_features before;
 	int chan;
 
 	refusals_now(&before);
-	chan = blkdmabuf_channel(dev->fd);
+	chan = blkdmabuf_channel_flags(dev->fd, flags);
 	*reason = chan < 0 ? refused_since(&before) : BLK_DMABUF_OK;
 	return chan;
 }

@@ -360,6 +360,7 @@ static void io_done(struct engine *e, const struct blkdmabuf_done *done)
 		return;
 	}
 	e->x->ios += done->res > 0;
+	e->x->copied += done->res > 0 && done->copied;
 	c->moved += done->res;
 	if (c->moved < c->len && file_ended) {
 		source_ended(e, c, c->moved);

@@ -203,6 +203,15 @@ static const struct option options[] = {
 		"no-map", 0, T_FLAG, NULL, K_NONE, C(REGISTER), FIELD(no_map),
 		"leave the DMA mapping to the first I/O"
 	},
+	[OPT_ALLOW_COPY] = {
+		"allow-copy", 0, T_FLAG, NULL, K_NONE,
+		C(CHECK) | C(REGISTER) | MOVING, FIELD(allow_copy),
+		"let the CPU copy what cannot be done otherwise"
+	},
+	[OPT_REQUIRE_P2P] = {
+		"require-p2p", 0, T_FLAG, NULL, K_NONE, MOVING,
+		FIELD(require_p2p), "refuse memory that is not another device's"
+	},
 	[OPT_OFFSET] = {
 		"offset", 0, T_SIZE, "SIZE", K_NONE, C(READ) | C(WRITE),
 		FIELD(offset), "start there on the device or in the file"

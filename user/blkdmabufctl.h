@@ -37,7 +37,7 @@ enum exit_code {
 enum option_id {
 	OPT_HELP, OPT_VERSION, OPT_JSON, OPT_PIN,
 	OPT_UDMABUF, OPT_HEAP_SIZE, OPT_HEAP, OPT_HUGETLB, OPT_SHUFFLE,
-	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP,
+	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP, OPT_ALLOW_COPY, OPT_REQUIRE_P2P,
 	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
 	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_CREATE,
 	OPT_FORCE, OPT_SET, OPT_AS, OPT_KEEP_MAPS, OPT_INTERVAL, OPT_COUNT,
@@ -59,6 +59,8 @@ struct options {
 	bool		hugetlb;
 	bool		shuffle;
 	bool		no_map;
+	bool		allow_copy;
+	bool		require_p2p;
 	bool		create;
 	bool		force;
 	bool		keep_maps;
@@ -186,7 +188,8 @@ int need_kernel(void);
 int device_open(struct device *dev, const char *path, int flags);
 int device_open_block(struct device *dev, const char *path, int flags);
 int device_find_disk(const char *path, dev_t *disk);
-int device_channel(const struct device *dev, unsigned int *reason);
+int device_channel(const struct device *dev, uint32_t flags,
+		   unsigned int *reason);
 int device_sysfs(dev_t disk, char *path, size_t len);
 unsigned int device_leaves(dev_t disk, dev_t *leaves, unsigned int max);
 const char *file_system(int fd);
@@ -267,6 +270,7 @@ struct end {
  * @done: out: bytes moved, counted from the beginning without a gap
  * @begun: out: bytes that were begun, done or not
  * @ios: out: I/Os done on channels
+ * @copied: out: of these, those that the kernel's CPU copied
  * @signal: out: the signal that stopped it
  */
 struct xfer {
@@ -284,6 +288,7 @@ struct xfer {
 	uint64_t	done;
 	uint64_t	begun;
 	uint64_t	ios;
+	uint64_t	copied;
 	int		signal;
 };
 

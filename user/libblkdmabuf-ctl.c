@@ -211,9 +211,16 @@ static int run(struct blkdmabuf_ctl *ctl, struct bpf_program *prog,
 int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
 		       struct blk_dmabuf_attach *result)
 {
+	return blkdmabuf_register_flags(ctl, fd, dmabuf_fd, 0, result);
+}
+
+int blkdmabuf_register_flags(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
+			     uint32_t flags, struct blk_dmabuf_attach *result)
+{
 	struct blkdmabuf_args args = {
 		.fd		= fd,
 		.dmabuf_fd	= dmabuf_fd,
+		.flags		= flags,
 	};
 	struct blkdmabuf_result res = {};
 	int ret;
@@ -223,6 +230,7 @@ int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
 		*result = (struct blk_dmabuf_attach) {
 			.fd		= fd,
 			.dmabuf_fd	= dmabuf_fd,
+			.flags		= flags,
 			.error		= ret,
 			.reason		= res.reason,
 			.id		= res.id,

@@ -54,17 +54,18 @@ static const struct reason_words reason_words[] = {
 	REASON(NO_DRIVER,
 	       "the driver of the device, or of one that it is stacked on, "
 	       "takes no premapped I/O",
-	       "use an NVMe device, or what is on NVMe devices only; lsblk -s "
-	       "shows what is below"),
+	       "use an NVMe device, or what is on NVMe devices only (lsblk -s "
+	       "shows what is below), or --allow-copy"),
 	REASON(INTEGRITY,
 	       "the device has an integrity profile",
-	       "use a namespace formatted without metadata"),
+	       "use a namespace formatted without metadata, or --allow-copy"),
 	REASON(ZONED,
 	       "the device is zoned",
-	       "use a device that is not zoned"),
+	       "use a device that is not zoned, or --allow-copy"),
 	REASON(CRYPTO,
 	       "the I/O needs inline encryption",
-	       "use a device that needs no inline encryption"),
+	       "use a device that needs no inline encryption, or "
+	       "--allow-copy"),
 	REASON(DUPLICATE,
 	       "this dma-buf is registered on this device already",
 	       "use the registration there is, or unregister it first"),
@@ -78,7 +79,8 @@ static const struct reason_words reason_words[] = {
 	       "host bridge or switch; look into the kernel log"),
 	REASON(LAYOUT,
 	       "the ranges of the mapping do not suit the device",
-	       "use a device with SGL support or a buffer in whole pages"),
+	       "use a device with SGL support, a buffer in whole pages, or "
+	       "--allow-copy"),
 	REASON(IS_DEAD,
 	       "the registration is dead",
 	       "register the dma-buf again"),
@@ -98,7 +100,8 @@ static const struct reason_words reason_words[] = {
 	       "dma-buf"),
 	REASON(LAYER,
 	       "a layer below the disk or the file takes no premapped I/O",
-	       "use what is below that layer; lsblk -s shows the layers"),
+	       "use what is below that layer (lsblk -s shows the layers), or "
+	       "--allow-copy"),
 	REASON(IO_ERROR,
 	       "the device failed the I/O",
 	       "look for the device's errors in the kernel log"),
@@ -147,13 +150,14 @@ static const struct reason_words reason_words[] = {
 	       POLICY_ADVICE),
 	REASON(FILE_SYSTEM,
 	       "the file system takes no dma-buf I/O",
-	       "use a file on ext4 or XFS, or the block device"),
+	       "use a file on ext4 or XFS, the block device, or "
+	       "--allow-copy"),
 	REASON(FILE,
 	       "the file takes no direct I/O: DAX, encryption, verity, "
 	       "journalled or inline data, stable writes, or pages in the "
 	       "page cache that somebody keeps busy",
 	       "use a file without these: lsattr and findmnt show them; a copy "
-	       "made with other settings will do"),
+	       "made with other settings will do, and so will --allow-copy"),
 	REASON(MEMORY,
 	       "it cannot be told what memory an address of the buffer belongs "
 	       "to",
@@ -168,6 +172,16 @@ static const struct reason_words reason_words[] = {
 	       "into a buffer that the CPU cannot zero",
 	       "fill the holes, as cp --sparse=never does, or read into a "
 	       "buffer with a CPU mapping"),
+	REASON(NO_CPU,
+	       "the data would have to be copied, and the CPU has no access to "
+	       "the buffer: its exporter offers none, or the memory is bounced "
+	       "for a device",
+	       "use a udmabuf, the memory of another exporter, or a device "
+	       "with premapped I/O"),
+	REASON(NOT_P2P,
+	       "peer-to-peer memory is demanded, and the buffer is system RAM",
+	       "use memory of a device, where the system has a path between "
+	       "the two, or do without --require-p2p"),
 };
 
 _Static_assert(ARRAY_SIZE(reason_words) == BLK_DMABUF_NR_REASONS,
@@ -246,7 +260,12 @@ int blkdmabuf_get_fd(uint32_t id)
 
 int blkdmabuf_channel(int fd)
 {
-	struct blk_dmabuf_channel arg = { .fd = fd };
+	return blkdmabuf_channel_flags(fd, 0);
+}
+
+int blkdmabuf_channel_flags(int fd, uint32_t flags)
+{
+	struct blk_dmabuf_channel arg = { .fd = fd, .flags = flags };
 
 	return node_ioctl(BLKDMABUF_NODE, BLK_DMABUF_CHANNEL, &arg);
 }
@@ -418,6 +437,7 @@ static unsigned int queue_collect(struct blkdmabuf_queue *q,
 			.res	= cqe->res,
 			.slot	= BLK_DMABUF_PLACED_SLOT(cqe->big_cqe[0]),
 			.offset	= BLK_DMABUF_PLACED_OFFSET(cqe->big_cqe[0]),
+			.copied	= BLK_DMABUF_PLACED_COPIED(cqe->big_cqe[0]),
 		};
 		io_uring_cqe_seen(&q->ring, cqe);
 		q->inflight--;

@@ -103,6 +103,23 @@ int blkdmabuf_features(struct blk_dmabuf_features *features);
 int blkdmabuf_channel(int fd);
 
 /**
+ * blkdmabuf_channel_flags - the same with flags
+ * @fd: as above; with BLK_DMABUF_CHANNEL_COPY any block device, and any regular
+ *	file on a file system on one or that knows O_DIRECT
+ * @flags: one of
+ *
+ *  - BLK_DMABUF_CHANNEL_COPY: what cannot be done premapped is copied by the CPU
+ *    and not refused, on dma-bufs that were registered with
+ *    BLK_DMABUF_ATTACH_COPY.  Struct blkdmabuf_done says so of each I/O.  A
+ *    channel uses at most 16 MiB of memory for it, the rest waits.
+ *  - BLK_DMABUF_CHANNEL_P2P: memory that is not another device's is refused, with
+ *    BLK_DMABUF_NOT_P2P.
+ *
+ * Return: as above; -EINVAL for both flags or unknown ones.
+ */
+int blkdmabuf_channel_flags(int fd, uint32_t flags);
+
+/**
  * blkdmabuf_bind - give a channel the use of a registered dma-buf
  * @chan: channel
  * @dmabuf_fd: the dma-buf; the slot keeps its own reference
@@ -198,12 +215,14 @@ struct blkdmabuf_queue;
  * @res: bytes done or -errno
  * @slot: where the data went, or came from
  * @offset: where the data went, or came from
+ * @copied: the CPU copied it, or a piece of it
  */
 struct blkdmabuf_done {
 	uint64_t	user;
 	int32_t		res;
 	uint32_t	slot;
 	uint64_t	offset;
+	uint32_t	copied;
 };
 
 /**
@@ -314,6 +333,22 @@ void blkdmabuf_ctl_close(struct blkdmabuf_ctl *ctl);
  */
 int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
 		       struct blk_dmabuf_attach *result);
+
+/**
+ * blkdmabuf_register_flags - the same with flags
+ * @ctl: as above
+ * @fd: as above; with BLK_DMABUF_ATTACH_COPY as for blkdmabuf_channel_flags()
+ * @dmabuf_fd: as above
+ * @flags: BLK_DMABUF_ATTACH_COPY: I/O may be copied, on channels that may copy.
+ *	The disk need not take premapped I/O then; if it does not, result->reason
+ *	says why
+ * @result: as above
+ *
+ * Return: as above; -EOPNOTSUPP with BLK_DMABUF_NO_CPU if nothing else would do
+ * and the exporter offers no CPU mapping.
+ */
+int blkdmabuf_register_flags(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
+			     uint32_t flags, struct blk_dmabuf_attach *result);
 
 /**
  * blkdmabuf_unregister - end a registration that this map owns

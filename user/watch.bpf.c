@@ -151,6 +151,7 @@ int BPF_PROG(watch_complete, const struct blk_dmabuf_desc *desc)
 	}
 	sum->ios++;
 	sum->bytes += desc->result;
+	sum->copied += desc->copied;
 	sum->latency_ns += desc->latency_ns;
 	sum->buckets[bucket(desc->latency_ns) % WATCH_BUCKETS]++;
 	return 0;

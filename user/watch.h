@@ -45,6 +45,7 @@ struct watch_key {
  * @ios: those that went well
  * @bytes: of these
  * @errors: those that failed
+ * @copied: of those that went well, those that the CPU copied
  * @placed: of both, those that the policy's place() had placed
  * @latency_ns: of those that went well, sum
  * @buckets: of those that went well, by latency
@@ -53,6 +54,7 @@ struct watch_ios {
 	__u64	ios;
 	__u64	bytes;
 	__u64	errors;
+	__u64	copied;
 	__u64	placed;
 	__u64	latency_ns;
 	__u64	buckets[WATCH_BUCKETS];

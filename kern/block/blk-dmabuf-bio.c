@@ -406,6 +406,10 @@ static int blk_dmabuf_fit(struct bio *bio, const struct queue_limits *lim,
 		bio_dmabuf_refused(bio, io, BLK_DMABUF_LAYOUT);
 		return -EOPNOTSUPP;
 	}
+	if (unlikely(io->only_peer && !mapping->peer)) {
+		bio_dmabuf_refused(bio, io, BLK_DMABUF_NOT_P2P);
+		return -EOPNOTSUPP;
+	}
 	bytes = blk_dmabuf_count(mapping, bio, lim, max_bytes, segs, &gap_bit);
 	bio->bi_bvec_gap_bit = gap_bit;
 	blk_dmabuf_note_seq(io, mapping->seq);
@@ -476,10 +480,12 @@ static void blk_rq_dmabuf_sync(struct request *rq, bool for_cpu)
 static bool blk_rq_dmabuf_suits(const struct request *rq,
 				const struct blk_dmabuf_mapping *mapping)
 {
+	const struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
 	const struct queue_limits *lim = &rq->q->limits;
 	unsigned int segs, gap_bit;
 
-	if (!blk_dmabuf_mapping_fits(mapping, lim))
+	if (!blk_dmabuf_mapping_fits(mapping, lim) ||
+	    (io->only_peer && !mapping->peer))
 		return false;
 	if (blk_dmabuf_count(mapping, rq->bio, lim, UINT_MAX, &segs,
 			     &gap_bit) != rq->bio->bi_iter.bi_size)

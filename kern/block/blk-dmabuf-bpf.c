@@ -38,29 +38,36 @@ static struct blk_dmabuf *
 blk_dmabuf_attach_file(struct file *file, struct blk_dmabuf_attach *args)
 {
 	enum blk_dmabuf_reason reason = BLK_DMABUF_NO_DEVICE;
-	struct block_device *bdev;
+	bool copy = args->flags & BLK_DMABUF_ATTACH_COPY;
+	struct block_device *bdev = NULL;
+	struct gendisk *disk;
 	struct blk_dmabuf *reg;
 	struct dma_buf *dmabuf;
 	struct kstat stat = {};
 	int error = -EBADF;
 
 	if (file)
-		error = blk_dmabuf_check_file(file, &bdev, &stat, &reason);
+		error = blk_dmabuf_check_file(file, copy, &bdev, &stat,
+					      &reason);
 	args->reason = reason;
 	if (error)
 		return ERR_PTR(error);
+	disk = bdev ? bdev->bd_disk : NULL;
 	args->reason = BLK_DMABUF_NO_DEVICE;
-	if (!disk_live(bdev->bd_disk))
+	if (disk && !disk_live(disk))
 		return ERR_PTR(-ENODEV);
-	args->reason = blk_dmabuf_check_disk(bdev->bd_disk);
-	if (args->reason != BLK_DMABUF_OK)
-		return ERR_PTR(-EOPNOTSUPP);
+	/* The same with the flag is looked at by blk_dmabuf_attach(). */
+	if (!copy) {
+		args->reason = blk_dmabuf_check_disk(disk);
+		if (args->reason != BLK_DMABUF_OK)
+			return ERR_PTR(-EOPNOTSUPP);
+	}
 
 	args->reason = BLK_DMABUF_NO_DMABUF;
 	dmabuf = dma_buf_get(args->dmabuf_fd);
 	if (IS_ERR(dmabuf))
 		return ERR_CAST(dmabuf);
-	reg = blk_dmabuf_attach(bdev->bd_disk, dmabuf, args);
+	reg = blk_dmabuf_attach(disk, dmabuf, args);
 	dma_buf_put(dmabuf);
 	return reg;
 }
@@ -90,7 +97,8 @@ __bpf_kfunc_start_defs();
  * dma-buf on the same disk again is refused, and says which one is there; on
  * other disks it shares attachments and mappings with the first.  On a stack of
  * disks, or a file on one, the dma-buf is attached to each device below it when
- * I/O first reaches that.
+ * I/O first reaches that.  With BLK_DMABUF_ATTACH_COPY I/O may be copied, and
+ * where it has to be, the dma-buf is attached to nothing.
  *
  * Return: the registration, owned by the program until it is stored in a map
  * with bpf_kptr_xchg() or given to bpf_blk_dmabuf_release(), or NULL with
@@ -100,7 +108,8 @@ __bpf_kfunc_start_defs();
  *  * %-EPERM: called from a timer or a workqueue
  *  * %-EBADF: no such file
  *  * %-ENOTBLK: ->fd is neither a block device nor a file
- *  * %-EOPNOTSUPP: the file system, file or device takes no dma-buf I/O, ->reason
+ *  * %-EOPNOTSUPP: the file system, file or device takes no dma-buf I/O, or with
+ *    BLK_DMABUF_ATTACH_COPY the CPU has no access to the dma-buf either; ->reason
  *    says why
  *  * %-EEXIST: the pair is registered, as ->id
  *  * %-ENODEV: the device is going away
@@ -120,7 +129,7 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
 	/* The program may pass memory that is written to while this runs. */
 	mine = *args;
 	mine.id = 0;
-	if (mine.flags) {
+	if (mine.flags & ~BLK_DMABUF_ATTACH_COPY) {
 		mine.reason = BLK_DMABUF_OK;
 		reg = ERR_PTR(-EINVAL);
 	} else if (!blk_dmabuf_has_caller()) {

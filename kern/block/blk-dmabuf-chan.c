@@ -3,15 +3,19 @@
  * The application's side of block I/O on dma-bufs.
  *
  * /dev/blkdmabuf makes a channel out of an open block device, or of a file on a
- * file system that takes ITER_DMABUF.  The application binds dma-bufs to slots
- * of the channel by showing their file descriptors, and names a slot in each
- * io_uring command it sends to the channel.  What the file may not do the channel
- * may not do, and what is not bound cannot be reached.
+ * file system that takes ITER_DMABUF; of any other file, if it may copy.  The
+ * application binds dma-bufs to slots of the channel by showing their file
+ * descriptors, and names a slot in each io_uring command it sends to the channel.
+ * What the file may not do the channel may not do, and what is not bound cannot be
+ * reached.
  *
  * An I/O is the file's own direct I/O on an iterator that points into a dma-buf,
  * so partitions, permissions, page cache coherency and block mapping are where
  * they always are.  No mapping is held here.  An I/O that found none for a device
  * is issued again from a workqueue, see blk_dmabuf_io_redo().
+ *
+ * What cannot be done so is refused, or, if the channel and the registration
+ * permit it, copied, see block/blk-dmabuf-copy.c.
  */
 #include <linux/anon_inodes.h>
 #include <linux/blkdev.h>
@@ -87,10 +91,15 @@ enum {
  * struct blk_dmabuf_chan - a channel, owned by its file
  * @slots: bound registrations, and whose they are
  * @file: the file that I/O goes to, a reference is held
- * @bdev: the block device that is or has the file; the file keeps it open
+ * @bdev: the block device that is or has the file, or NULL; the file keeps it
+ *	open
  * @read_block: positions and lengths of reads are multiples of this
  * @write_block: positions and lengths of writes are multiples of this
  * @mem_align: buffer offsets are multiples of this
+ * @direct: I/O that is copied is direct
+ * @only_peer: nothing but peer-to-peer memory
+ * @why: why the file takes no premapped I/O, BLK_DMABUF_OK if it does
+ * @copier: copies what cannot be done otherwise; NULL if that is refused
  * @accounts: what is bound, by channel, user and cgroup
  * @own: account of the channel
  * @cred: credentials of who opened it, for I/O that is issued again
@@ -104,6 +113,10 @@ struct blk_dmabuf_chan {
 	u32				read_block;
 	u32				write_block;
 	u32				mem_align;
+	bool				direct;
+	bool				only_peer;
+	enum blk_dmabuf_reason		why;
+	struct blk_dmabuf_copier	*copier;
 	struct blk_dmabuf_account	*accounts[BLK_DMABUF_NR_ACCOUNTS];
 	struct blk_dmabuf_account	own;
 	const struct cred		*cred;
@@ -112,8 +125,9 @@ struct blk_dmabuf_chan {
 };
 
 /*
- * What is kept of a command from its first issue to its completion.  Of a command
- * that is polled for, the I/O has the position; its memory stays an I/O's.
+ * What is kept of a command from its first issue to its completion; then @offset
+ * is the placement, as in big_cqe[0].  Of a command that is polled for, the I/O has
+ * the position; its memory stays an I/O's.
  */
 struct blk_dmabuf_pdu {
 	union {
@@ -130,15 +144,15 @@ struct blk_dmabuf_pdu {
 
 /*
  * A command that a policy placed in pieces: each is an I/O of its own, and the
- * last one to end completes the command.
+ * last one to end completes the command.  The placement is that of the first.
  */
 struct blk_dmabuf_pieces {
 	struct io_uring_cmd	*cmd;
 	atomic_t		pending;
 	atomic_t		error;
 	atomic_t		done;
-	u32			slot;
-	u64			offset;
+	u64			placed;
+	bool			copied;
 };
 
 /**
@@ -152,15 +166,16 @@ struct blk_dmabuf_pieces {
  *	system
  * @result: what it completed with
  * @fsize: limit to file sizes of whoever issued it
+ * @why: why it is copied, or is about to be
  * @started: the file got to see it
- * @direct: its bio goes to the device, past the file
+ * @raw: its bio goes to the device, past the file
  * @polled: its ring polls for it
  * @writing: write access to the file system is held
  * @tries: how often it was issued again
  * @faults: how often because the page cache was in the way
  * @ioprio: I/O priority of whoever issued it
  * @redo: issues it again
- * @bio: the bio of a @direct I/O; what frees the I/O, too
+ * @bio: the bio of a @raw I/O; what frees the I/O, too
  */
 struct blk_dmabuf_chan_io {
 	struct blk_dmabuf_io		io;
@@ -171,8 +186,9 @@ struct blk_dmabuf_chan_io {
 	atomic_t			pending;
 	long				result;
 	u64				fsize;
+	enum blk_dmabuf_reason		why;
 	bool				started;
-	bool				direct;
+	bool				raw;
 	bool				polled;
 	bool				writing;
 	unsigned int			tries;
@@ -268,17 +284,22 @@ static void blk_dmabuf_cmd_finish(struct io_tw_req tw_req, io_tw_token_t tw)
 	blk_dmabuf_cmd_cqe(cmd, IO_URING_CMD_TASK_WORK_ISSUE_FLAGS);
 }
 
-/* Where it was placed, or the first piece of it, the application may learn. */
+/* Where it was placed, and how, the application may learn: big_cqe[0]. */
+static u64 blk_dmabuf_placed(const struct blk_dmabuf_desc *desc)
+{
+	return (u64)desc->copied << 63 | (u64)(desc->slot & 0x7fff) << 48 |
+	       desc->offset;
+}
+
 static void blk_dmabuf_cmd_complete(struct io_uring_cmd *cmd, s32 result,
-				    u32 slot, u64 offset)
+				    u64 placed)
 {
 	struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 
 	pdu->result = result;
 	/* What was asked for is still needed to ask for it again. */
 	if (result != -EIOCBQUEUED) {
-		pdu->slot = slot;
-		pdu->offset = offset;
+		pdu->offset = placed;
 		/* As io_uring's own: no fsnotify, and any context will do. */
 		if (blk_dmabuf_cmd_polled(cmd))
 			blk_dmabuf_cmd_cqe(cmd, IO_URING_F_UNLOCKED);
@@ -300,12 +321,15 @@ static void blk_dmabuf_pieces_put(struct blk_dmabuf_pieces *pieces)
 	error = atomic_read(&pieces->error);
 	blk_dmabuf_cmd_complete(pieces->cmd,
 				error ?: atomic_read(&pieces->done),
-				pieces->slot, pieces->offset);
+				pieces->placed | (u64)pieces->copied << 63);
 	kfree(pieces);
 }
 
-static void blk_dmabuf_piece_done(struct blk_dmabuf_pieces *pieces, s32 result)
+static void blk_dmabuf_piece_done(struct blk_dmabuf_pieces *pieces, s32 result,
+				  bool copied)
 {
+	if (copied)
+		WRITE_ONCE(pieces->copied, true);
 	if (result < 0)
 		atomic_cmpxchg(&pieces->error, 0, result);
 	else
@@ -314,17 +338,23 @@ static void blk_dmabuf_piece_done(struct blk_dmabuf_pieces *pieces, s32 result)
 }
 
 static void blk_dmabuf_account_io(struct blk_dmabuf_stats __percpu *stats,
-				  bool write, s32 result)
+				  const struct blk_dmabuf_desc *desc)
 {
-	if (result < 0) {
+	if (desc->result < 0) {
 		atomic64_inc(&blk_dmabuf_refused[BLK_DMABUF_IO_ERROR]);
 		this_cpu_inc(stats->errors);
-	} else if (write) {
+		return;
+	}
+	if (desc->write) {
 		this_cpu_inc(stats->writes);
-		this_cpu_add(stats->write_bytes, result);
+		this_cpu_add(stats->write_bytes, desc->result);
 	} else {
 		this_cpu_inc(stats->reads);
-		this_cpu_add(stats->read_bytes, result);
+		this_cpu_add(stats->read_bytes, desc->result);
+	}
+	if (desc->copied) {
+		this_cpu_inc(stats->copied);
+		this_cpu_add(stats->copied_bytes, desc->result);
 	}
 }
 
@@ -355,7 +385,7 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 		desc->latency_ns = ktime_get_ns() - desc->submit_ns;
 	/* What was refused has been counted, what is tried again will be. */
 	if (cio->started && !io->refused && result != -EAGAIN) {
-		blk_dmabuf_account_io(io->reg->stats, desc->write, result);
+		blk_dmabuf_account_io(io->reg->stats, desc);
 		blk_dmabuf_trace_complete(desc);
 	}
 	blk_dmabuf_policy_complete(io);
@@ -369,16 +399,16 @@ static void blk_dmabuf_io_done(struct blk_dmabuf_chan_io *cio, s32 result)
 {
 	bool again = result == -EAGAIN && cio->io.nowait;
 	struct blk_dmabuf_pieces *pieces = cio->pieces;
+	u64 placed = blk_dmabuf_placed(&cio->io.desc);
+	bool copied = cio->io.desc.copied;
 	struct io_uring_cmd *cmd = cio->cmd;
-	u64 offset = cio->io.desc.offset;
-	u32 slot = cio->io.desc.slot;
 
 	blk_dmabuf_io_end(cio, result);
 	if (pieces)
-		blk_dmabuf_piece_done(pieces, result);
+		blk_dmabuf_piece_done(pieces, result, copied);
 	else
 		blk_dmabuf_cmd_complete(cmd, again ? -EIOCBQUEUED : result,
-					slot, offset);
+					placed);
 }
 
 /*
@@ -399,8 +429,9 @@ static bool blk_dmabuf_io_again(struct blk_dmabuf_chan_io *cio, long result)
 		return true;
 	if (result != -EFAULT && result != -ENOTBLK)
 		return false;
-	/* The page cache could not be invalidated, and nothing can be copied. */
-	if (cio->faults++ < BLK_DMABUF_MAX_FAULTS)
+	/* The page cache could not be invalidated: copying is the last resort. */
+	if (cio->faults++ < (io->may_copy ? BLK_DMABUF_FEW_FAULTS :
+					    BLK_DMABUF_MAX_FAULTS))
 		return true;
 	/* Or there is no direct I/O any more: a file that became journalled. */
 	blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_FILE, -EOPNOTSUPP);
@@ -408,6 +439,25 @@ static bool blk_dmabuf_io_again(struct blk_dmabuf_chan_io *cio, long result)
 }
 
 static void blk_dmabuf_io_redo(struct work_struct *work);
+
+static void blk_dmabuf_io_queue(struct blk_dmabuf_chan_io *cio)
+{
+	INIT_WORK(&cio->redo, blk_dmabuf_io_redo);
+	queue_work(blk_dmabuf_redo_wq, &cio->redo);
+}
+
+/* Is what was refused on its way to be copied?  Then it was not refused. */
+static bool blk_dmabuf_io_falls_back(struct blk_dmabuf_chan_io *cio)
+{
+	struct blk_dmabuf_io *io = &cio->io;
+
+	if (likely(!io->may_copy) || !blk_dmabuf_copyable(io->refused))
+		return false;
+	cio->why = io->refused;
+	io->refused = BLK_DMABUF_OK;
+	io->desc.copied = true;
+	return true;
+}
 
 /* What follows when a submission has come to its end.  Context: any. */
 static bool blk_dmabuf_io_requeue(struct blk_dmabuf_chan_io *cio, long *result)
@@ -420,12 +470,15 @@ static bool blk_dmabuf_io_requeue(struct blk_dmabuf_chan_io *cio, long *result)
 	}
 	if (!io->refused && blk_dmabuf_io_again(cio, *result)) {
 		if (cio->tries++ < BLK_DMABUF_MAX_TRIES) {
-			INIT_WORK(&cio->redo, blk_dmabuf_io_redo);
-			queue_work(blk_dmabuf_redo_wq, &cio->redo);
+			blk_dmabuf_io_queue(cio);
 			return true;
 		}
 		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_MOVED,
 				     -EBUSY);
+	}
+	if (blk_dmabuf_io_falls_back(cio)) {
+		blk_dmabuf_io_queue(cio);
+		return true;
 	}
 	/* Whatever those in between have made of it. */
 	if (io->refused)
@@ -538,6 +591,20 @@ static bool blk_dmabuf_io_too_big(const struct blk_dmabuf_chan_io *cio)
 	       pos < cio->fsize && cio->fsize - pos < cio->chan->write_block;
 }
 
+/* Why I/O of the channel cannot be premapped, or BLK_DMABUF_OK. */
+static enum blk_dmabuf_reason
+blk_dmabuf_chan_why(const struct blk_dmabuf_chan *chan)
+{
+	if (unlikely(chan->why != BLK_DMABUF_OK))
+		return chan->why;
+	if (unlikely(!bdev_limits(chan->bdev)->max_dmabuf_sectors))
+		return blk_dmabuf_check_disk(chan->slots.disk);
+	if (blk_dmabuf_is_file(chan) &&
+	    mapping_stable_writes(chan->file->f_mapping))
+		return BLK_DMABUF_FILE;
+	return BLK_DMABUF_OK;
+}
+
 /* What can be said without the buffer, before a policy is asked. */
 static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 {
@@ -548,13 +615,10 @@ static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 
 	if (!(chan->file->f_mode & (desc->write ? FMODE_WRITE : FMODE_READ)))
 		return blk_dmabuf_io_refused(cio, BLK_DMABUF_ACCESS, -EBADF);
-	if (unlikely(!bdev_limits(chan->bdev)->max_dmabuf_sectors))
-		return blk_dmabuf_io_refused(cio,
-				blk_dmabuf_check_disk(chan->slots.disk),
-				-EOPNOTSUPP);
-	if (blk_dmabuf_is_file(chan) &&
-	    mapping_stable_writes(chan->file->f_mapping))
-		return blk_dmabuf_io_refused(cio, BLK_DMABUF_FILE, -EOPNOTSUPP);
+	cio->why = blk_dmabuf_chan_why(chan);
+	cio->io.desc.copied = cio->why != BLK_DMABUF_OK;
+	if (unlikely(cio->io.desc.copied && !chan->copier))
+		return blk_dmabuf_io_refused(cio, cio->why, -EOPNOTSUPP);
 	error = rw_verify_area(desc->write ? WRITE : READ, chan->file, &pos,
 			       desc->len);
 	if (error)
@@ -601,10 +665,14 @@ static int blk_dmabuf_io_check_buffer(struct blk_dmabuf_chan_io *cio)
 
 	if (READ_ONCE(reg->dead))
 		return blk_dmabuf_io_refused(cio, BLK_DMABUF_IS_DEAD, -ENODEV);
+	cio->io.may_copy = cio->chan->copier && reg->may_copy;
+	if (unlikely(desc->copied && !reg->may_copy))
+		return blk_dmabuf_io_refused(cio, cio->why, -EOPNOTSUPP);
 	if (desc->offset > bytes || desc->len > bytes - desc->offset)
 		return blk_dmabuf_io_blame(cio, BLK_DMABUF_RANGE,
 					   BLK_DMABUF_POLICY_RANGE, -ERANGE);
-	if (desc->offset & (cio->chan->mem_align - 1))
+	/* The CPU does not mind. */
+	if (desc->offset & (cio->chan->mem_align - 1) && !desc->copied)
 		return blk_dmabuf_io_blame(cio, BLK_DMABUF_UNALIGNED,
 					   BLK_DMABUF_POLICY_UNALIGNED,
 					   -EINVAL);
@@ -633,7 +701,7 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 			.len	= pdu->len - skip,
 			.slot	= pdu->slot,
 			.hint	= pdu->hint,
-			.dev	= disk_devt(chan->slots.disk),
+			.dev	= chan->slots.dev,
 			.uid	= chan->slots.uid,
 			.cgroup	= chan->slots.cgroup,
 			.cpu	= raw_smp_processor_id(),
@@ -643,12 +711,14 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 		},
 		.slots	= &chan->slots,
 		.nowait	= nowait,
+		.only_peer = chan->only_peer,
 	};
 	cio->chan = chan;
 	cio->cmd = cmd;
 	cio->pieces = NULL;
-	cio->direct = false;
+	cio->raw = false;
 	cio->polled = false;
+	cio->why = BLK_DMABUF_OK;
 	cio->started = false;
 	cio->writing = false;
 	cio->tries = 0;
@@ -699,11 +769,15 @@ static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio)
 	cio->iocb = (struct kiocb) {
 		.ki_filp	= file,
 		.ki_pos		= cio->io.desc.pos,
-		.ki_flags	= file->f_iocb_flags | IOCB_DIRECT,
+		.ki_flags	= file->f_iocb_flags,
 		.ki_ioprio	= cio->ioprio,
 		.ki_complete	= blk_dmabuf_iocb_complete,
 	};
 	cio->iocb.ki_flags &= ~IOCB_NOWAIT;
+	if (cio->chan->direct)
+		cio->iocb.ki_flags |= IOCB_DIRECT;
+	else
+		cio->iocb.ki_flags &= ~IOCB_DIRECT;
 	if (!blk_dmabuf_is_file(cio->chan))
 		cio->iocb.ki_flags &= ~IOCB_APPEND;
 	if (cio->io.nowait)
@@ -768,7 +842,7 @@ static int blk_dmabuf_file_submit(struct blk_dmabuf_chan_io *cio)
  * Would a block device's ->read_iter() or ->write_iter() do nothing but submit one
  * bio?  That is so as long as nobody uses the device's page cache.
  */
-static bool blk_dmabuf_io_is_direct(const struct blk_dmabuf_chan_io *cio)
+static bool blk_dmabuf_io_is_raw(const struct blk_dmabuf_chan_io *cio)
 {
 	const struct blk_dmabuf_desc *desc = &cio->io.desc;
 	const struct blk_dmabuf_chan *chan = cio->chan;
@@ -840,9 +914,34 @@ static int blk_dmabuf_bio_submit(struct blk_dmabuf_chan_io *cio)
 
 static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
 {
-	cio->direct = blk_dmabuf_io_is_direct(cio);
-	return cio->direct ? blk_dmabuf_bio_submit(cio) :
+	cio->raw = blk_dmabuf_io_is_raw(cio);
+	return cio->raw ? blk_dmabuf_bio_submit(cio) :
 			     blk_dmabuf_file_submit(cio);
+}
+
+static void blk_dmabuf_io_copied(struct blk_dmabuf_io *io, s32 result)
+{
+	struct blk_dmabuf_chan_io *cio =
+		container_of(io, struct blk_dmabuf_chan_io, io);
+
+	blk_dmabuf_io_done(cio, io->refused ? io->error : result);
+}
+
+/* Have it copied, by workers that may sleep. */
+static int blk_dmabuf_io_copy(struct blk_dmabuf_chan_io *cio)
+{
+	struct blk_dmabuf_io *io = &cio->io;
+	size_t bytes = blk_dmabuf_io_bytes(cio);
+
+	io->nowait = false;
+	cio->polled = false;
+	blk_dmabuf_iocb_init(cio);
+	/* So that it can be seen without a trace. */
+	WRITE_ONCE(io->reg->reason, cio->why);
+	if (!bytes)
+		return 0;
+	return blk_dmabuf_copy(cio->chan->copier, io, &cio->iocb, bytes,
+			       blk_dmabuf_io_copied);
 }
 
 /* The first time. */
@@ -851,36 +950,49 @@ static int blk_dmabuf_io_start(struct blk_dmabuf_chan_io *cio)
 	cio->started = true;
 	cio->ioprio = get_current_ioprio();
 	trace_blk_dmabuf_submit(&cio->io.desc);
+	if (unlikely(cio->io.desc.copied))
+		return blk_dmabuf_io_copy(cio);
 	return blk_dmabuf_io_submit(cio);
 }
 
+/* Submit again: with the credentials and the block cgroup of the channel. */
+static long blk_dmabuf_io_resubmit(struct blk_dmabuf_chan_io *cio)
+{
+	struct blk_dmabuf_chan *chan = cio->chan;
+	const struct cred *cred = get_cred(chan->cred);
+	long ret;
+
+	this_cpu_inc(cio->io.reg->stats->retries);
+	kthread_associate_blkcg(chan->blkcg);
+	/* With -EIOCBQUEUED it can be over, and the channel closed. */
+	scoped_with_creds(cred)
+		ret = blk_dmabuf_io_submit(cio);
+	kthread_associate_blkcg(NULL);
+	put_cred(cred);
+	return ret;
+}
+
 /*
- * Map what the I/O did not find, and issue it again: with the credentials and the
- * block cgroup of the channel, holding nothing.
+ * Map what the I/O did not find and issue it again, or have it copied, holding
+ * nothing.
  */
 static void blk_dmabuf_io_redo(struct work_struct *work)
 {
 	struct blk_dmabuf_chan_io *cio =
 		container_of(work, struct blk_dmabuf_chan_io, redo);
-	struct blk_dmabuf_chan *chan = cio->chan;
-	const struct cred *cred = get_cred(chan->cred);
 	struct blk_dmabuf_io *io = &cio->io;
-	long ret;
+	long ret = 0;
 
 	io->nowait = false;
 	cio->polled = false;
-	if (cio->faults > BLK_DMABUF_FEW_FAULTS)
+	if (cio->faults > BLK_DMABUF_FEW_FAULTS && !io->desc.copied)
 		fsleep(USEC_PER_MSEC);
-	ret = blk_dmabuf_map_missed(io);
-	if (!ret) {
-		this_cpu_inc(io->reg->stats->retries);
-		kthread_associate_blkcg(chan->blkcg);
-		/* With -EIOCBQUEUED it can be over, and the channel closed. */
-		scoped_with_creds(cred)
-			ret = blk_dmabuf_io_submit(cio);
-		kthread_associate_blkcg(NULL);
-	}
-	put_cred(cred);
+	if (!io->desc.copied)
+		ret = blk_dmabuf_map_missed(io);
+	if (io->desc.copied || (ret && blk_dmabuf_io_falls_back(cio)))
+		ret = blk_dmabuf_io_copy(cio);
+	else if (!ret)
+		ret = blk_dmabuf_io_resubmit(cio);
 	if (ret != -EIOCBQUEUED)
 		blk_dmabuf_io_done(cio, ret);
 }
@@ -889,6 +1001,7 @@ static void blk_dmabuf_io_redo(struct work_struct *work)
 static void blk_dmabuf_piece_submit(struct blk_dmabuf_pieces *pieces,
 				    struct blk_dmabuf_chan_io *cio)
 {
+	bool copied;
 	int ret;
 
 	atomic_inc(&pieces->pending);
@@ -896,8 +1009,9 @@ static void blk_dmabuf_piece_submit(struct blk_dmabuf_pieces *pieces,
 	ret = blk_dmabuf_io_start(cio);
 	if (ret == -EIOCBQUEUED)
 		return;
+	copied = cio->io.desc.copied;
 	blk_dmabuf_io_end(cio, ret);
-	blk_dmabuf_piece_done(pieces, ret);
+	blk_dmabuf_piece_done(pieces, ret, copied);
 }
 
 /* Place the piece of a command behind the first @done bytes. */
@@ -912,6 +1026,8 @@ blk_dmabuf_next_piece(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	if (fatal_signal_pending(current))
 		return ERR_PTR(-EINTR);
 	cio = blk_dmabuf_io_alloc(chan, cmd, done, false);
+	cio->why = blk_dmabuf_chan_why(chan);
+	cio->io.desc.copied = chan->copier && cio->why != BLK_DMABUF_OK;
 	error = blk_dmabuf_io_place(cio);
 	if (!error)
 		return cio;
@@ -944,8 +1060,8 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio)
 	atomic_set(&pieces->pending, 1);
 	atomic_set(&pieces->error, 0);
 	atomic_set(&pieces->done, 0);
-	pieces->slot = cio->io.desc.slot;
-	pieces->offset = cio->io.desc.offset;
+	pieces->placed = blk_dmabuf_placed(&cio->io.desc);
+	pieces->copied = false;
 
 	for (;;) {
 		done += cio->io.desc.len;
@@ -968,13 +1084,13 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio)
 }
 
 /* Complete a command while it is being issued. */
-static int blk_dmabuf_cmd_done(struct io_uring_cmd *cmd, int ret, u32 slot,
-			       u64 offset, unsigned int issue_flags)
+static int blk_dmabuf_cmd_done(struct io_uring_cmd *cmd, int ret, u64 placed,
+			       unsigned int issue_flags)
 {
 	blk_dmabuf_notify(cmd, ret);
 	if (ret < 0 || !blk_dmabuf_pdu(cmd)->cqe32)
 		return ret;
-	io_uring_cmd_done32(cmd, ret, (u64)slot << 48 | offset, issue_flags);
+	io_uring_cmd_done32(cmd, ret, placed, issue_flags);
 	return -EIOCBQUEUED;
 }
 
@@ -994,9 +1110,16 @@ static void blk_dmabuf_io_poll(struct blk_dmabuf_chan_io *cio)
 {
 	if (!blk_dmabuf_cmd_polled(cio->cmd))
 		return;
-	cio->polled = blk_dmabuf_chan_can_poll(cio->chan);
+	cio->polled = !cio->io.desc.copied &&
+		      blk_dmabuf_chan_can_poll(cio->chan);
 	cio->iocb.private = NULL;
 	WRITE_ONCE(blk_dmabuf_pdu(cio->cmd)->polled, cio->polled ? cio : NULL);
+}
+
+/* May an I/O of the channel be issued where it must not sleep? */
+static bool blk_dmabuf_chan_nowait(const struct blk_dmabuf_chan *chan)
+{
+	return chan->file->f_mode & FMODE_NOWAIT && bdev_nowait(chan->bdev);
 }
 
 static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
@@ -1005,12 +1128,16 @@ static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 {
 	bool nowait = issue_flags & IO_URING_F_NONBLOCK;
 	struct blk_dmabuf_chan_io *cio;
-	u64 offset;
-	u32 slot;
+	u64 placed;
 	int ret;
 
 	cio = blk_dmabuf_io_alloc(chan, cmd, 0, nowait);
-	ret = blk_dmabuf_io_check(cio) ?: blk_dmabuf_io_place(cio);
+	ret = blk_dmabuf_io_check(cio);
+	/* What is copied is queued. */
+	if (!ret && nowait && !cio->io.desc.copied &&
+	    !blk_dmabuf_chan_nowait(chan))
+		ret = -EAGAIN;
+	ret = ret ?: blk_dmabuf_io_place(cio);
 	if (ret)
 		goto end;
 	if (cio->io.desc.len < blk_dmabuf_pdu(cmd)->len) {
@@ -1031,12 +1158,11 @@ static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 	if (ret == -EIOCBQUEUED)
 		return ret;
 end:
-	slot = cio->io.desc.slot;
-	offset = cio->io.desc.offset;
+	placed = blk_dmabuf_placed(&cio->io.desc);
 	/* For an io_uring worker. */
 	blk_dmabuf_pdu(cmd)->pos = cio->io.desc.pos;
 	blk_dmabuf_io_end(cio, ret);
-	return blk_dmabuf_cmd_done(cmd, ret, slot, offset, issue_flags);
+	return blk_dmabuf_cmd_done(cmd, ret, placed, issue_flags);
 }
 
 /*
@@ -1054,22 +1180,15 @@ static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
 	cio = READ_ONCE(blk_dmabuf_pdu(cmd)->polled);
 	if (!cio)
 		return 0;
-	if (READ_ONCE(cio->direct))
+	if (READ_ONCE(cio->raw))
 		return bio_poll(&cio->bio, iob, flags);
 	return chan->file->f_op->iopoll(&cio->iocb, iob, flags);
-}
-
-/* May an I/O of the channel be issued where it must not sleep? */
-static bool blk_dmabuf_chan_nowait(const struct blk_dmabuf_chan *chan)
-{
-	return chan->file->f_mode & FMODE_NOWAIT && bdev_nowait(chan->bdev);
 }
 
 static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
 				     unsigned int issue_flags)
 {
 	struct blk_dmabuf_chan *chan = cmd->file->private_data;
-	bool nowait = issue_flags & IO_URING_F_NONBLOCK;
 	int error;
 
 	if (cmd->cmd_op != BLK_DMABUF_CMD_READ &&
@@ -1080,8 +1199,6 @@ static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
 		if (error)
 			return error;
 	}
-	if (nowait && !blk_dmabuf_chan_nowait(chan))
-		return -EAGAIN;
 	return blk_dmabuf_cmd_submit(chan, cmd, issue_flags);
 }
 
@@ -1228,6 +1345,35 @@ static int blk_dmabuf_slot_take(struct blk_dmabuf_chan *chan,
 	return error == -EBUSY ? -ENOSPC : error;
 }
 
+/* Undo blk_dmabuf_reserve() and blk_dmabuf_cpu_get(). */
+static void blk_dmabuf_chan_let_go(struct blk_dmabuf_chan *chan,
+				   struct blk_dmabuf *reg)
+{
+	if (chan->copier)
+		blk_dmabuf_cpu_put(reg);
+	blk_dmabuf_give_back(chan, reg);
+}
+
+/* Of what has been mapped, or can be now, all has to be a peer's. */
+static int blk_dmabuf_chan_check_peer(const struct blk_dmabuf_chan *chan,
+				      struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_info info;
+	int error;
+
+	if (!chan->only_peer)
+		return 0;
+	error = blk_dmabuf_map(reg);
+	if (error)
+		return error;
+	blk_dmabuf_get_info(reg, &info);
+	/* On a stack I/O has not reached: each I/O is looked at. */
+	if (info.state != BLK_DMABUF_LIVE || info.flags & BLK_DMABUF_F_P2P)
+		return 0;
+	return blk_dmabuf_refuse(chan->slots.dev, reg, BLK_DMABUF_NOT_P2P,
+				 -EOPNOTSUPP);
+}
+
 /* Reserve, ask, and commit or give back; no lock is held while asking. */
 static int blk_dmabuf_slot_bind(struct blk_dmabuf_chan *chan,
 				struct blk_dmabuf *reg, u32 *slot)
@@ -1237,29 +1383,37 @@ static int blk_dmabuf_slot_bind(struct blk_dmabuf_chan *chan,
 
 	if (*slot != BLK_DMABUF_SLOT_ANY && *slot >= BLK_DMABUF_MAX_SLOTS)
 		return -EINVAL;
+	error = blk_dmabuf_chan_check_peer(chan, reg);
+	if (error)
+		return error;
 	blk_dmabuf_grant_init(&grant, &chan->slots, reg, *slot);
 	error = blk_dmabuf_reserve(chan, reg, &grant);
 	if (error)
 		return error;
-	error = blk_dmabuf_policy_admit(chan->slots.disk, &grant);
+	if (chan->copier)
+		blk_dmabuf_cpu_get(reg);
+	if (chan->slots.disk)
+		error = blk_dmabuf_policy_admit(chan->slots.disk, &grant);
+	/* Before an I/O can find it. */
+	if (!error && chan->copier && reg->may_copy)
+		error = blk_dmabuf_copier_prepare(chan->copier);
 	if (!error)
 		error = blk_dmabuf_slot_take(chan, reg, slot);
 	if (error)
-		blk_dmabuf_give_back(chan, reg);
+		blk_dmabuf_chan_let_go(chan, reg);
 	return error;
 }
 
 static void blk_dmabuf_slot_put(struct blk_dmabuf_chan *chan,
 				struct blk_dmabuf *reg)
 {
-	blk_dmabuf_give_back(chan, reg);
+	blk_dmabuf_chan_let_go(chan, reg);
 	blk_dmabuf_put(reg);
 }
 
 static long blk_dmabuf_chan_bind(struct blk_dmabuf_chan *chan,
 				 struct blk_dmabuf_bind __user *uarg)
 {
-	struct gendisk *disk = chan->slots.disk;
 	struct blk_dmabuf_bind arg;
 	struct dma_buf *dmabuf;
 	struct blk_dmabuf *reg;
@@ -1271,12 +1425,12 @@ static long blk_dmabuf_chan_bind(struct blk_dmabuf_chan *chan,
 		return -EINVAL;
 	dmabuf = dma_buf_get(arg.dmabuf_fd);
 	if (IS_ERR(dmabuf))
-		return blk_dmabuf_refuse(disk_devt(disk), NULL,
+		return blk_dmabuf_refuse(chan->slots.dev, NULL,
 					 BLK_DMABUF_NO_DMABUF, PTR_ERR(dmabuf));
-	reg = blk_dmabuf_find(disk, dmabuf);
+	reg = blk_dmabuf_find(chan->slots.disk, dmabuf);
 	dma_buf_put(dmabuf);
 	if (!reg)
-		return blk_dmabuf_refuse(disk_devt(disk), NULL,
+		return blk_dmabuf_refuse(chan->slots.dev, NULL,
 					 BLK_DMABUF_NOT_REGISTERED, -ENOENT);
 	arg.id = reg->id;
 	arg.bytes = reg->buf->bytes;
@@ -1332,17 +1486,21 @@ static long blk_dmabuf_chan_query(struct blk_dmabuf_chan *chan,
 static long blk_dmabuf_chan_limits(struct blk_dmabuf_chan *chan,
 				   struct blk_dmabuf_limits __user *uarg)
 {
-	const struct queue_limits *lim = bdev_limits(chan->bdev);
 	struct blk_dmabuf_limits arg = {
 		.block_size		= chan->read_block,
-		.dma_alignment		= chan->mem_align,
-		.max_io			= blk_dmabuf_max_sectors(lim) <<
-					  SECTOR_SHIFT,
-		.max_ranges		= blk_dmabuf_max_segments(lim),
+		.dma_alignment		= 1,
 		.bytes			= blk_dmabuf_size(chan),
 		.write_block_size	= chan->write_block,
 	};
+	const struct queue_limits *lim;
 
+	/* What is copied takes no request on the buffer. */
+	if (!chan->copier || blk_dmabuf_chan_why(chan) == BLK_DMABUF_OK) {
+		lim = bdev_limits(chan->bdev);
+		arg.dma_alignment = chan->mem_align;
+		arg.max_io = blk_dmabuf_max_sectors(lim) << SECTOR_SHIFT;
+		arg.max_ranges = blk_dmabuf_max_segments(lim);
+	}
 	return copy_to_user(uarg, &arg, sizeof(arg)) ? -EFAULT : 0;
 }
 
@@ -1373,7 +1531,12 @@ static void blk_dmabuf_chan_fdinfo(struct seq_file *m, struct file *file)
 	struct blk_dmabuf *reg;
 	unsigned long slot;
 
-	seq_printf(m, "blkdmabuf-dev:\t%pg\n", chan->bdev);
+	if (chan->bdev)
+		seq_printf(m, "blkdmabuf-dev:\t%pg\n", chan->bdev);
+	else
+		seq_puts(m, "blkdmabuf-dev:\tnodev\n");
+	if (chan->copier)
+		seq_puts(m, "blkdmabuf-copy:\t1\n");
 	guard(rcu)();
 	xa_for_each(&chan->slots.regs, slot, reg)
 		seq_printf(m, "blkdmabuf-slot:\t%lu id %u bytes %llu\n", slot,
@@ -1383,6 +1546,8 @@ static void blk_dmabuf_chan_fdinfo(struct seq_file *m, struct file *file)
 
 static void blk_dmabuf_chan_free(struct blk_dmabuf_chan *chan)
 {
+	/* Workers that have told of their last I/O may still be at it. */
+	blk_dmabuf_copier_free(chan->copier);
 	blk_dmabuf_account_put(chan->accounts[BLK_DMABUF_OF_UID]);
 	blk_dmabuf_account_put(chan->accounts[BLK_DMABUF_OF_CGROUP]);
 	xa_destroy(&chan->own.bufs);
@@ -1447,10 +1612,20 @@ static struct cgroup_subsys_state *blk_dmabuf_current_blkcg(void)
 static void blk_dmabuf_chan_align(struct blk_dmabuf_chan *chan,
 				  const struct kstat *stat)
 {
+	chan->direct = true;
 	if (!blk_dmabuf_is_file(chan)) {
 		chan->read_block = bdev_logical_block_size(chan->bdev);
 		chan->write_block = chan->read_block;
 		chan->mem_align = bdev_dma_alignment(chan->bdev) + 1;
+		return;
+	}
+	/* Nobody says what direct I/O is aligned to; buffered I/O needs not be. */
+	if (chan->why && !(stat->result_mask & STATX_DIOALIGN &&
+			   stat->dio_offset_align)) {
+		chan->direct = false;
+		chan->read_block = 1;
+		chan->write_block = 1;
+		chan->mem_align = 1;
 		return;
 	}
 	chan->read_block = stat->dio_offset_align;
@@ -1460,8 +1635,42 @@ static void blk_dmabuf_chan_align(struct blk_dmabuf_chan *chan,
 	chan->mem_align = stat->dio_mem_align;
 }
 
-/* On success the channel owns the reference to @file. */
-static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file)
+static void blk_dmabuf_chan_set_bdev(struct blk_dmabuf_chan *chan,
+				     struct block_device *bdev)
+{
+	chan->bdev = bdev;
+	if (!bdev)
+		return;
+	chan->slots.disk = bdev->bd_disk;
+	chan->slots.dev = disk_devt(bdev->bd_disk);
+}
+
+/* For these it matters in what order writes arrive. */
+static bool blk_dmabuf_chan_in_order(const struct blk_dmabuf_chan *chan)
+{
+	return blk_dmabuf_is_file(chan) || bdev_is_zoned(chan->bdev);
+}
+
+static int blk_dmabuf_chan_set_flags(struct blk_dmabuf_chan *chan, u32 flags)
+{
+	struct blk_dmabuf_copier_args args = {
+		.file		= chan->file,
+		.cred		= chan->cred,
+		.blkcg		= chan->blkcg,
+		.block		= max(chan->read_block, chan->write_block),
+		.in_order	= blk_dmabuf_chan_in_order(chan),
+	};
+
+	chan->only_peer = flags & BLK_DMABUF_CHANNEL_P2P;
+	if (!(flags & BLK_DMABUF_CHANNEL_COPY))
+		return 0;
+	chan->copier = blk_dmabuf_copier_alloc(&args);
+	return chan->copier ? 0 : -ENOMEM;
+}
+
+/* On success the channel has a reference to @file. */
+static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file,
+						    u32 flags)
 {
 	struct blk_dmabuf_chan *chan;
 	enum blk_dmabuf_reason why;
@@ -1469,7 +1678,8 @@ static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file)
 	struct kstat stat = {};
 	int error;
 
-	error = blk_dmabuf_check_file(file, &bdev, &stat, &why);
+	error = blk_dmabuf_check_file(file, flags & BLK_DMABUF_CHANNEL_COPY,
+				      &bdev, &stat, &why);
 	if (error)
 		return ERR_PTR(blk_dmabuf_refuse(0, NULL, why, error));
 	chan = kzalloc_obj(*chan, GFP_KERNEL_ACCOUNT);
@@ -1478,8 +1688,8 @@ static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file)
 	xa_init_flags(&chan->slots.regs, XA_FLAGS_ALLOC);
 	xa_init(&chan->own.bufs);
 	chan->file = get_file(file);
-	chan->bdev = bdev;
-	chan->slots.disk = bdev->bd_disk;
+	chan->why = why;
+	blk_dmabuf_chan_set_bdev(chan, bdev);
 	chan->slots.uid = from_kuid(&init_user_ns, current_uid());
 	chan->slots.cgroup = blk_dmabuf_current_cgroup();
 	chan->cred = get_current_cred();
@@ -1493,7 +1703,8 @@ static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file)
 	chan->accounts[BLK_DMABUF_OF_CGROUP] =
 		blk_dmabuf_account_get(chan->slots.cgroup, true);
 	if (chan->accounts[BLK_DMABUF_OF_UID] &&
-	    chan->accounts[BLK_DMABUF_OF_CGROUP])
+	    chan->accounts[BLK_DMABUF_OF_CGROUP] &&
+	    !blk_dmabuf_chan_set_flags(chan, flags))
 		return chan;
 	blk_dmabuf_chan_free(chan);
 	return ERR_PTR(-ENOMEM);
@@ -1507,12 +1718,15 @@ static long blk_dmabuf_dev_channel(struct blk_dmabuf_channel __user *uarg)
 
 	if (copy_from_user(&arg, uarg, sizeof(arg)))
 		return -EFAULT;
-	if (arg.flags)
+	if (arg.flags & ~(BLK_DMABUF_CHANNEL_COPY | BLK_DMABUF_CHANNEL_P2P))
+		return -EINVAL;
+	if (arg.flags & BLK_DMABUF_CHANNEL_COPY &&
+	    arg.flags & BLK_DMABUF_CHANNEL_P2P)
 		return -EINVAL;
 	CLASS(fd, f)(arg.fd);
 	if (fd_empty(f))
 		return -EBADF;
-	chan = blk_dmabuf_chan_make(fd_file(f));
+	chan = blk_dmabuf_chan_make(fd_file(f), arg.flags);
 	if (IS_ERR(chan))
 		return PTR_ERR(chan);
 	blk_dmabuf_get_user();

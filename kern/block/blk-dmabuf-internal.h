@@ -6,6 +6,7 @@
  *	blk-dmabuf.c		registrations, buffers, attachments, mappings
  *	blk-dmabuf-bio.c	hooks of bios and requests
  *	blk-dmabuf-policy.c	policies
+ *	blk-dmabuf-copy.c	copying, where a channel cannot do I/O otherwise
  *	blk-dmabuf-chan.c	channels
  *	blk-dmabuf-bpf.c	kfuncs of control programs
  */
@@ -18,12 +19,14 @@
 #include <linux/blkdev.h>
 #include <linux/completion.h>
 #include <linux/dma-direction.h>
+#include <linux/iosys-map.h>
 #include <linux/irq_work.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/percpu-refcount.h>
 #include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/types.h>
 #include <linux/uidgid_types.h>
 #include <linux/workqueue.h>
@@ -31,9 +34,13 @@
 #include <uapi/linux/blk-dmabuf.h>
 
 struct block_device;
+struct blk_dmabuf_copier;
+struct cgroup_subsys_state;
+struct cred;
 struct dma_buf;
 struct dma_buf_attachment;
 struct file;
+struct kiocb;
 struct kstat;
 struct mem_cgroup;
 struct sg_table;
@@ -135,6 +142,14 @@ struct blk_dmabuf_attachment {
  * @inode: inode number of the dma-buf
  * @invalidations: times that the exporter took its mappings away
  * @memcg: who pays for range indices: whoever registered the buffer first
+ * @cpu_users: slots of channels that may copy
+ * @cpu_life: held for reading by CPU access, for writing to make @vmap, to drop
+ *	it, and to wait for CPU access
+ * @cpu_sync: held for reading while the CPU writes; held for writing where the
+ *	exporter may make the CPU see what devices wrote
+ * @cpu_mapped: there is @vmap; written under @cpu_life and the resv lock, read
+ *	under either
+ * @vmap: CPU mapping
  * @exporter: name of the exporter
  * @rcu: frees it
  */
@@ -152,6 +167,11 @@ struct blk_dmabuf_buffer {
 	u64			inode;
 	u64			invalidations;
 	struct mem_cgroup	*memcg;
+	atomic_t		cpu_users;
+	struct rw_semaphore	cpu_life;
+	struct rw_semaphore	cpu_sync;
+	bool			cpu_mapped;
+	struct iosys_map	vmap;
 	char			exporter[32];
 	struct rcu_head		rcu;
 };
@@ -169,6 +189,8 @@ struct blk_dmabuf_stats {
 	u64	write_bytes;
 	u64	errors;
 	u64	retries;
+	u64	copied;
+	u64	copied_bytes;
 };
 
 /**
@@ -184,12 +206,14 @@ struct blk_dmabuf_stats {
  * @last: its end is the end of the buffer
  * @wide: its I/O has reached other devices than @dma_dev: a file system on
  *	several disks, or a disk that is a stack
+ * @may_copy: I/O on it may be copied
+ * @nodev: it is on no disk, but on all file systems that have none
  * @disk: the disk or NULL; cleared when @dead, read under RCU
  * @dma_dev: device that does the disk's DMA, to be compared only; NULL if the
- *	disk is a stack of others
+ *	disk is a stack of others, or does none
  * @devt: device number of the disk
  * @generation: mappings that had been made when it died
- * @reason: why mapping failed last
+ * @reason: why mapping failed last, or I/O was copied
  * @uid: who registered
  * @pid: who registered
  * @disk_name: name of the disk
@@ -209,6 +233,8 @@ struct blk_dmabuf {
 	bool				dead;
 	bool				last;
 	bool				wide;
+	bool				may_copy;
+	bool				nodev;
 	struct gendisk __rcu		*disk;
 	struct device			*dma_dev;
 	dev_t				devt;
@@ -229,13 +255,16 @@ struct blk_dmabuf {
 /**
  * struct blk_dmabuf_slots - registrations that somebody may use
  * @regs: bound registrations, a memory reference each; read under RCU
- * @disk: the disk that they are registered on; its holder keeps it open
+ * @disk: the disk that they are registered on, NULL for "nodev"; its holder keeps
+ *	it open
+ * @dev: device number of @disk
  * @uid: whose they are, in the initial user namespace
  * @cgroup: id of the cgroup whose they are
  */
 struct blk_dmabuf_slots {
 	struct xarray	regs;
 	struct gendisk	*disk;
+	u32		dev;
 	u32		uid;
 	u64		cgroup;
 };
@@ -259,6 +288,8 @@ struct blk_dmabuf_slots {
  * @wait: it has to do what may sleep, and is @nowait
  * @refused: why it was refused on its way, see blk_dmabuf_refuse_io()
  * @error: what its submitter gets to see then, whatever the bios ended with
+ * @may_copy: what it is refused for on its way may be a reason to copy it
+ * @only_peer: refuse it if the memory is no peer's
  * @placed: place() has said where it goes
  * @placed_by: ->seq of the policy whose complete() is due, or 0
  *
@@ -277,6 +308,8 @@ struct blk_dmabuf_io {
 	const struct device		*missed;
 	bool				nowait;
 	bool				wait;
+	bool				may_copy;
+	bool				only_peer;
 	bool				placed;
 	enum blk_dmabuf_reason		refused;
 	int				error;
@@ -326,8 +359,10 @@ static inline unsigned int blk_dmabuf_max_segments(const struct queue_limits *li
 }
 
 /* Files and disks. */
-int blk_dmabuf_check_file(struct file *file, struct block_device **bdev,
-			  struct kstat *stat, enum blk_dmabuf_reason *reason);
+int blk_dmabuf_check_file(struct file *file, bool copy,
+			  struct block_device **bdev, struct kstat *stat,
+			  enum blk_dmabuf_reason *reason);
+bool blk_dmabuf_copyable(enum blk_dmabuf_reason reason);
 enum blk_dmabuf_reason blk_dmabuf_check_disk(struct gendisk *disk);
 struct device *blk_dmabuf_disk_dev(struct gendisk *disk);
 void blk_dmabuf_end_disk(struct gendisk *disk, bool added);
@@ -352,6 +387,26 @@ void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info);
 int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len);
 
 void blk_dmabuf_put(struct blk_dmabuf *reg);
+
+/**
+ * struct blk_dmabuf_cpu - CPU access to a buffer
+ * @buf: the buffer
+ * @map: all of it
+ * @write: the CPU writes
+ * @noio: memory allocation scope of the caller
+ */
+struct blk_dmabuf_cpu {
+	struct blk_dmabuf_buffer	*buf;
+	struct iosys_map		map;
+	bool				write;
+	unsigned int			noio;
+};
+
+int blk_dmabuf_cpu_begin(struct blk_dmabuf_cpu *cpu, struct blk_dmabuf *reg,
+			 bool write, enum blk_dmabuf_reason *reason);
+void blk_dmabuf_cpu_end(struct blk_dmabuf_cpu *cpu);
+void blk_dmabuf_cpu_get(struct blk_dmabuf *reg);
+void blk_dmabuf_cpu_put(struct blk_dmabuf *reg);
 
 /*
  * An I/O holds its registration for two additions to counters of the CPU.  It
@@ -419,5 +474,33 @@ void blk_dmabuf_policy_invalidated(struct gendisk *disk, u32 id);
 void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,
 			   const struct blk_dmabuf_slots *slots,
 			   struct blk_dmabuf *reg, u32 slot);
+
+/* ---- blk-dmabuf-copy.c ---- */
+
+/**
+ * struct blk_dmabuf_copier_args - what a copier does its I/O with
+ * @file: the file
+ * @cred: credentials
+ * @blkcg: block cgroup or NULL
+ * @block: I/O is cut to multiples of this, a power of 2
+ * @in_order: writes of one I/O are not to overtake each other
+ *
+ * They outlive the copier.
+ */
+struct blk_dmabuf_copier_args {
+	struct file			*file;
+	const struct cred		*cred;
+	struct cgroup_subsys_state	*blkcg;
+	u32				block;
+	bool				in_order;
+};
+
+struct blk_dmabuf_copier *
+blk_dmabuf_copier_alloc(const struct blk_dmabuf_copier_args *args);
+int blk_dmabuf_copier_prepare(struct blk_dmabuf_copier *copier);
+void blk_dmabuf_copier_free(struct blk_dmabuf_copier *copier);
+int blk_dmabuf_copy(struct blk_dmabuf_copier *copier, struct blk_dmabuf_io *io,
+		    const struct kiocb *iocb, u32 bytes,
+		    void (*done)(struct blk_dmabuf_io *io, s32 result));
 
 #endif /* BLK_DMABUF_INTERNAL_H */

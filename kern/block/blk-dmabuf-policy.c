@@ -174,7 +174,7 @@ void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,
 			   struct blk_dmabuf *reg, u32 slot)
 {
 	*grant = (struct blk_dmabuf_grant) {
-		.dev	= disk_devt(slots->disk),
+		.dev	= slots->dev,
 		.id	= reg->id,
 		.slot	= slot,
 		.flags	= blk_dmabuf_get_flags(reg),
@@ -543,12 +543,16 @@ static int blk_dmabuf_policy_errno(s32 ret, u32 dev,
 int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
 			    bool nowait)
 {
-	struct request_queue *q = io->slots->disk->queue;
+	struct gendisk *disk = io->slots->disk;
 	u32 left = io->desc.len, len;
 	struct blk_dmabuf_ops *ops;
+	struct request_queue *q;
 	u64 seq;
 	s32 ret;
 
+	if (unlikely(!disk))
+		return 0;
+	q = disk->queue;
 	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_PLACE | BLK_DMABUF_COMPLETE)))
 		return 0;
 	scoped_guard(rcu) {
@@ -587,9 +591,13 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
  */
 void blk_dmabuf_policy_complete(struct blk_dmabuf_io *io)
 {
-	struct request_queue *q = io->slots->disk->queue;
+	struct gendisk *disk = io->slots->disk;
 	struct blk_dmabuf_ops *ops;
+	struct request_queue *q;
 
+	if (unlikely(!disk))
+		return;
+	q = disk->queue;
 	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_COMPLETE)))
 		return;
 	guard(rcu)();

@@ -305,6 +305,12 @@ struct test_ctx {
 	int			mapped;
 	int			released;
 	int			map_error;
+	int			attach_error;
+	int			vmapped;
+	int			vmaps;
+	int			cpu;
+	bool			no_vmap;
+	u8			mem[8];
 	dma_addr_t		stride;
 	u64			bytes;
 	struct sg_table		*(*make_sgt)(struct test_ctx *ctx);
@@ -314,6 +320,8 @@ static int exp_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
 	struct test_ctx *ctx = dmabuf->priv;
 
+	if (ctx->attach_error)
+		return ctx->attach_error;
 	ctx->attached++;
 	return 0;
 }
@@ -370,19 +378,61 @@ static void exp_release(struct dma_buf *dmabuf)
 	ctx->released++;
 }
 
+static int exp_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
+{
+	struct test_ctx *ctx = dmabuf->priv;
+
+	ctx->vmapped++;
+	ctx->vmaps++;
+	iosys_map_set_vaddr(map, ctx->mem);
+	return 0;
+}
+
+static void exp_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
+{
+	struct test_ctx *ctx = dmabuf->priv;
+
+	ctx->vmapped--;
+}
+
+static int exp_begin(struct dma_buf *dmabuf, enum dma_data_direction dir)
+{
+	struct test_ctx *ctx = dmabuf->priv;
+
+	ctx->cpu++;
+	return 0;
+}
+
+static int exp_end(struct dma_buf *dmabuf, enum dma_data_direction dir)
+{
+	struct test_ctx *ctx = dmabuf->priv;
+
+	ctx->cpu--;
+	return 0;
+}
+
+#define EXP_OPS						\
+	.attach			= exp_attach,		\
+	.detach			= exp_detach,		\
+	.map_dma_buf		= exp_map,		\
+	.unmap_dma_buf		= exp_unmap,		\
+	.release		= exp_release,		\
+	.begin_cpu_access	= exp_begin,		\
+	.end_cpu_access		= exp_end
+
 static const struct dma_buf_ops exp_ops = {
-	.attach		= exp_attach,
-	.detach		= exp_detach,
-	.map_dma_buf	= exp_map,
-	.unmap_dma_buf	= exp_unmap,
-	.release	= exp_release,
+	EXP_OPS,
+	.vmap	= exp_vmap,
+	.vunmap	= exp_vunmap,
 };
+
+static const struct dma_buf_ops exp_ops_no_vmap = { EXP_OPS };
 
 static struct dma_buf *test_export(struct test_ctx *ctx, int flags)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(exp);
 
-	exp.ops = &exp_ops;
+	exp.ops = ctx->no_vmap ? &exp_ops_no_vmap : &exp_ops;
 	exp.size = ctx->bytes ?: TEST_BYTES;
 	exp.flags = flags;
 	exp.priv = ctx;
@@ -514,6 +564,8 @@ static void life_exit(struct kunit *test)
 	test_disk_down(&ctx->own);
 	KUNIT_EXPECT_EQ(test, 0, ctx->mapped);
 	KUNIT_EXPECT_EQ(test, 0, ctx->attached);
+	KUNIT_EXPECT_EQ(test, 0, ctx->vmapped);
+	KUNIT_EXPECT_EQ(test, 0, ctx->cpu);
 	dma_buf_put(ctx->dmabuf);
 	/* fput() from a kernel thread is deferred. */
 	flush_delayed_fput();
@@ -913,16 +965,21 @@ static void test_slot_outlives_owner(struct kunit *test)
 	blk_dmabuf_put(slot);
 }
 
+static void test_export_again(struct test_ctx *ctx, int flags)
+{
+	dma_buf_put(ctx->dmabuf);
+	flush_delayed_fput();
+	ctx->released = 0;
+	ctx->dmabuf = test_export(ctx, flags);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(ctx->test, ctx->dmabuf);
+}
+
 static void test_read_only_buffer(struct kunit *test)
 {
 	struct test_ctx *ctx = test->priv;
 	struct blk_dmabuf *reg;
 
-	dma_buf_put(ctx->dmabuf);
-	flush_delayed_fput();
-	ctx->released = 0;
-	ctx->dmabuf = test_export(ctx, O_RDONLY);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->dmabuf);
+	test_export_again(ctx, O_RDONLY);
 	reg = test_attach(ctx);
 	KUNIT_EXPECT_EQ(test, DMA_TO_DEVICE, reg->buf->dir);
 	blk_dmabuf_release(reg);
@@ -1231,6 +1288,163 @@ static void test_which_disks_take_a_bio(struct kunit *test)
 	blk_dmabuf_release(reg);
 }
 
+/*
+ * CPU access.
+ */
+
+/* Registered on @disk so that it may be copied, which has to be for @reason. */
+static struct blk_dmabuf *test_attach_copy(struct test_ctx *ctx,
+					   struct gendisk *disk,
+					   enum blk_dmabuf_reason reason)
+{
+	struct blk_dmabuf_attach args = { .flags = BLK_DMABUF_ATTACH_COPY };
+	struct blk_dmabuf *reg;
+
+	reg = blk_dmabuf_attach(disk, ctx->dmabuf, &args);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(ctx->test, reg);
+	KUNIT_EXPECT_EQ(ctx->test, reason, args.reason);
+	KUNIT_EXPECT_EQ(ctx->test, BLK_DMABUF_F_MAY_COPY |
+			(reason ? BLK_DMABUF_F_COPY : 0),
+			blk_dmabuf_get_flags(reg) &
+			(BLK_DMABUF_F_MAY_COPY | BLK_DMABUF_F_COPY));
+	return reg;
+}
+
+/* Begin and end; what begin says. */
+static int test_cpu(struct blk_dmabuf *reg, bool write,
+		    enum blk_dmabuf_reason *reason)
+{
+	struct blk_dmabuf_cpu cpu;
+	int error;
+
+	error = blk_dmabuf_cpu_begin(&cpu, reg, write, reason);
+	if (error)
+		return error;
+	if (write)
+		iosys_map_memcpy_to(&cpu.map, 4, "copy", 4);
+	blk_dmabuf_cpu_end(&cpu);
+	return 0;
+}
+
+static void test_cpu_maps_once(struct kunit *test)
+{
+	struct test_ctx *ctx = test->priv;
+	enum blk_dmabuf_reason reason;
+	struct blk_dmabuf *reg;
+
+	reg = test_attach_copy(ctx, ctx->own.disk, BLK_DMABUF_OK);
+	blk_dmabuf_cpu_get(reg);
+	KUNIT_EXPECT_EQ(test, 0, ctx->vmaps);
+	KUNIT_EXPECT_EQ(test, 0, test_cpu(reg, true, &reason));
+	KUNIT_EXPECT_EQ(test, 0, test_cpu(reg, false, &reason));
+	KUNIT_EXPECT_EQ(test, 1, ctx->vmaps);
+	KUNIT_EXPECT_EQ(test, 1, ctx->vmapped);
+	KUNIT_EXPECT_MEMEQ(test, ctx->mem + 4, "copy", 4);
+	/* with the last slot it goes, and comes again if it is needed */
+	blk_dmabuf_cpu_put(reg);
+	KUNIT_EXPECT_EQ(test, 0, ctx->vmapped);
+	KUNIT_EXPECT_EQ(test, 0, test_cpu(reg, true, &reason));
+	KUNIT_EXPECT_EQ(test, 2, ctx->vmaps);
+	KUNIT_EXPECT_EQ(test, 0, ctx->vmapped);
+	blk_dmabuf_release(reg);
+}
+
+static void test_cpu_ends_with_the_registration(struct kunit *test)
+{
+	enum blk_dmabuf_reason reason = BLK_DMABUF_OK;
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg, *slot;
+
+	reg = test_attach_copy(ctx, ctx->own.disk, BLK_DMABUF_OK);
+	slot = blk_dmabuf_find(ctx->own.disk, ctx->dmabuf);
+	KUNIT_ASSERT_PTR_EQ(test, reg, slot);
+	blk_dmabuf_cpu_get(slot);
+	KUNIT_EXPECT_EQ(test, 0, test_cpu(slot, true, &reason));
+	KUNIT_EXPECT_EQ(test, 1, ctx->vmapped);
+	blk_dmabuf_release(reg);
+	KUNIT_EXPECT_EQ(test, 0, ctx->vmapped);
+	KUNIT_EXPECT_EQ(test, -ENODEV, test_cpu(slot, true, &reason));
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_IS_DEAD, reason);
+	KUNIT_EXPECT_EQ(test, 1, ctx->vmaps);
+	blk_dmabuf_cpu_put(slot);
+	blk_dmabuf_put(slot);
+}
+
+static void test_cpu_has_no_access(struct kunit *test)
+{
+	struct blk_dmabuf_attach args = { .flags = BLK_DMABUF_ATTACH_COPY };
+	struct test_ctx *ctx = test->priv;
+	enum blk_dmabuf_reason reason;
+	struct blk_dmabuf *reg;
+
+	ctx->no_vmap = true;
+	test_export_again(ctx, O_RDWR);
+	/* one that can be mapped is registered all the same */
+	reg = test_attach_copy(ctx, ctx->own.disk, BLK_DMABUF_OK);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, test_cpu(reg, true, &reason));
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_NO_CPU, reason);
+	blk_dmabuf_release(reg);
+	ctx->attach_error = -ENOTTY;
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EOPNOTSUPP),
+			    blk_dmabuf_attach(ctx->own.disk, ctx->dmabuf,
+					      &args));
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_NO_CPU, args.reason);
+}
+
+static u32 test_state(struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_info info;
+
+	blk_dmabuf_get_info(reg, &info);
+	return info.state;
+}
+
+static void test_what_is_copied_is_attached_to_nothing(struct kunit *test)
+{
+	struct test_disk *cannot = kunit_kzalloc(test, sizeof(*cannot),
+						 GFP_KERNEL);
+	struct blk_dmabuf_attach args = { .flags = BLK_DMABUF_ATTACH_COPY };
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *disk, *nodev;
+
+	KUNIT_ASSERT_NOT_NULL(test, cannot);
+	test_disk_up(test, cannot, "blk-dmabuf-test-c", ctx->dev, 0);
+	disk = test_attach_copy(ctx, cannot->disk, BLK_DMABUF_NO_DRIVER);
+	nodev = test_attach_copy(ctx, NULL, BLK_DMABUF_FILE_SYSTEM);
+	KUNIT_EXPECT_EQ(test, 0, ctx->attached);
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_UNMAPPED, test_state(disk));
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_UNMAPPED, test_state(nodev));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(disk));
+	KUNIT_EXPECT_EQ(test, 0, blk_dmabuf_map(nodev));
+	KUNIT_EXPECT_EQ(test, 0, ctx->attached);
+
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EEXIST),
+			    blk_dmabuf_attach(NULL, ctx->dmabuf, &args));
+	KUNIT_EXPECT_EQ(test, nodev->id, args.id);
+	KUNIT_EXPECT_NULL(test, blk_dmabuf_find(ctx->own.disk, ctx->dmabuf));
+
+	test_disk_down(cannot);
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_DEAD, test_state(disk));
+	KUNIT_EXPECT_EQ(test, BLK_DMABUF_UNMAPPED, test_state(nodev));
+	blk_dmabuf_release(disk);
+	blk_dmabuf_release(nodev);
+}
+
+static struct kunit_case cpu_cases[] = {
+	KUNIT_CASE(test_cpu_maps_once),
+	KUNIT_CASE(test_cpu_ends_with_the_registration),
+	KUNIT_CASE(test_cpu_has_no_access),
+	KUNIT_CASE(test_what_is_copied_is_attached_to_nothing),
+	{}
+};
+
+static struct kunit_suite cpu_suite = {
+	.name		= "blk-dmabuf-cpu",
+	.init		= life_init,
+	.exit		= life_exit,
+	.test_cases	= cpu_cases,
+};
+
 static struct kunit_case bio_cases[] = {
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_scatterlist),
@@ -1247,7 +1461,7 @@ static struct kunit_suite bio_suite = {
 	.test_cases	= bio_cases,
 };
 
-kunit_test_suites(&index_suite, &life_suite, &bio_suite);
+kunit_test_suites(&index_suite, &life_suite, &bio_suite, &cpu_suite);
 
 MODULE_DESCRIPTION("KUnit tests for block I/O on dma-bufs");
 MODULE_LICENSE("GPL");

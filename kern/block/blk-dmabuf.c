@@ -15,14 +15,15 @@
  *
  * Lock order:
  *
- *	blk_dmabuf_buffer.lock -> dma_buf.resv
+ *	blk_dmabuf_buffer.lock -> blk_dmabuf_buffer.cpu_sync -> dma_buf.resv
+ *	blk_dmabuf_buffer.cpu_life -> blk_dmabuf_buffer.cpu_sync
  *	blk_dmabuf_buffer.lock -> blk_dmabuf_registry
  *
- * Disks that go away take the first and the last.  Nothing below them waits for
- * I/O, so memory is allocated in a NOIO scope.
+ * Disks that go away take all but cpu_sync.  Nothing below them waits for I/O, so
+ * memory is allocated in a NOIO scope.
  *
  * The exporter calls blk_dmabuf_invalidate() with the resv lock held, perhaps in
- * memory reclaim.  What runs there takes neither of the others.
+ * memory reclaim.  What runs there takes none of the others.
  */
 #include <linux/blk-integrity.h>
 #include <linux/blk-mq.h>
@@ -123,13 +124,40 @@ int blk_dmabuf_refuse(u32 dev, struct blk_dmabuf *reg,
 }
 
 /**
+ * blk_dmabuf_copyable - can I/O that is refused for a reason be copied instead?
+ * @reason: why no device gets at the buffer
+ */
+bool blk_dmabuf_copyable(enum blk_dmabuf_reason reason)
+{
+	switch (reason) {
+	case BLK_DMABUF_NO_DRIVER:
+	case BLK_DMABUF_INTEGRITY:
+	case BLK_DMABUF_ZONED:
+	case BLK_DMABUF_CRYPTO:
+	case BLK_DMABUF_ATTACH_FAILED:
+	case BLK_DMABUF_MAP_FAILED:
+	case BLK_DMABUF_LAYOUT:
+	case BLK_DMABUF_LAYER:
+	case BLK_DMABUF_FILE_SYSTEM:
+	case BLK_DMABUF_FILE:
+	case BLK_DMABUF_MEMORY:
+	case BLK_DMABUF_MOVED:
+	case BLK_DMABUF_HOLE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/**
  * blk_dmabuf_refuse_io - refuse an I/O that is on its way
  * @io: the I/O
  * @dev: device number of the disk that it has reached
  * @reason: why
  * @error: what its submitter gets to see
  *
- * Counts once, whatever number of bios are refused.  Context: any.
+ * Counts once, whatever number of bios are refused, and not what is going to be
+ * copied.  Context: any.
  */
 void blk_dmabuf_refuse_io(struct blk_dmabuf_io *io, u32 dev,
 			  enum blk_dmabuf_reason reason, int error)
@@ -138,7 +166,8 @@ void blk_dmabuf_refuse_io(struct blk_dmabuf_io *io, u32 dev,
 		return;
 	/* Read when all bios have ended. */
 	io->error = error;
-	blk_dmabuf_refuse(dev, io->reg, reason, error);
+	if (!io->may_copy || !blk_dmabuf_copyable(reason))
+		blk_dmabuf_refuse(dev, io->reg, reason, error);
 }
 
 /*
@@ -518,6 +547,12 @@ static int blk_dmabuf_map_locked(struct blk_dmabuf_attachment *attach,
 		error = PTR_ERR(mapping);
 		goto unmap;
 	}
+	/* See blk_dmabuf_cpu_map(): they exclude each other. */
+	if (mapping->sync && buf->cpu_mapped) {
+		blk_dmabuf_mapping_free(mapping);
+		error = -EBUSY;
+		goto unmap;
+	}
 	attach->generation++;
 	attach->synced |= mapping->sync;
 	trace_blk_dmabuf_map(buf->inode, dev_name(attach->dev),
@@ -799,6 +834,18 @@ unlock:
 	return error == -ERESTARTSYS ? -EINTR : error;
 }
 
+static void blk_dmabuf_cpu_unmap(struct blk_dmabuf_buffer *buf)
+{
+	lockdep_assert_held_write(&buf->cpu_life);
+
+	if (!buf->cpu_mapped)
+		return;
+	dma_resv_lock(buf->dmabuf->resv, NULL);
+	dma_buf_vunmap(buf->dmabuf, &buf->vmap);
+	buf->cpu_mapped = false;
+	dma_resv_unlock(buf->dmabuf->resv);
+}
+
 /* The last registration is gone: end all that the buffer has. */
 static void blk_dmabuf_buffer_end(struct blk_dmabuf_buffer *buf)
 {
@@ -806,6 +853,8 @@ static void blk_dmabuf_buffer_end(struct blk_dmabuf_buffer *buf)
 		WRITE_ONCE(buf->dead, true);
 		blk_dmabuf_detach(buf, NULL);
 	}
+	scoped_guard(rwsem_write, &buf->cpu_life)
+		blk_dmabuf_cpu_unmap(buf);
 	dma_buf_put(buf->dmabuf);
 	blk_dmabuf_buffer_put(buf);
 }
@@ -814,19 +863,53 @@ static void blk_dmabuf_buffer_end(struct blk_dmabuf_buffer *buf)
  * Files and disks.
  */
 
+/* Why a file of a file system takes no premapped I/O; @bdev is what it is on. */
+static enum blk_dmabuf_reason blk_dmabuf_check_inode(const struct file *file,
+						     const struct block_device *bdev,
+						     const struct kstat *stat)
+{
+	const struct inode *inode = file_inode(file);
+
+	if (!(file->f_op->fop_flags & FOP_DMABUF) || !bdev)
+		return BLK_DMABUF_FILE_SYSTEM;
+	/* Data that is copied, computed on, or not on the device. */
+	if (IS_DAX(inode) || IS_ENCRYPTED(inode) || IS_VERITY(inode) ||
+	    mapping_stable_writes(inode->i_mapping))
+		return BLK_DMABUF_FILE;
+	if (!(stat->result_mask & STATX_DIOALIGN) || !stat->dio_offset_align)
+		return BLK_DMABUF_FILE;
+	return BLK_DMABUF_OK;
+}
+
+/*
+ * A file that has data.  Those of procfs and its like do something when they are
+ * read or written, to whoever does it: no worker must.
+ */
+static bool blk_dmabuf_has_data(const struct file *file,
+				const struct block_device *bdev)
+{
+	if (!bdev && !(file->f_mode & FMODE_CAN_ODIRECT))
+		return false;
+	return (!(file->f_mode & FMODE_READ) || file->f_op->read_iter) &&
+	       (!(file->f_mode & FMODE_WRITE) || file->f_op->write_iter);
+}
+
 /**
  * blk_dmabuf_check_file - does a file take dma-buf I/O?
  * @file: block device, or file of a file system
- * @bdev: set to the block device that it is, or is on; @file keeps it open
+ * @copy: copied I/O will do
+ * @bdev: set to the block device that it is, or is on, which @file keeps open;
+ *	with @copy NULL if there is none
  * @stat: for a file of a file system, what its direct I/O is aligned to
- * @reason: why not
+ * @reason: why not; with @copy also why it takes copied I/O only
  *
  * State of an inode that changes later fails I/O where bios are built.
  *
  * Return: 0; -ENOTBLK if it is no such file; -EOPNOTSUPP
  */
-int blk_dmabuf_check_file(struct file *file, struct block_device **bdev,
-			  struct kstat *stat, enum blk_dmabuf_reason *reason)
+int blk_dmabuf_check_file(struct file *file, bool copy,
+			  struct block_device **bdev, struct kstat *stat,
+			  enum blk_dmabuf_reason *reason)
 {
 	struct inode *inode = file_inode(file);
 
@@ -838,20 +921,13 @@ int blk_dmabuf_check_file(struct file *file, struct block_device **bdev,
 	*reason = BLK_DMABUF_NO_DEVICE;
 	if (!S_ISREG(inode->i_mode))
 		return -ENOTBLK;
-	*reason = BLK_DMABUF_FILE_SYSTEM;
 	*bdev = inode->i_sb->s_bdev;
-	if (!(file->f_op->fop_flags & FOP_DMABUF) || !*bdev)
-		return -EOPNOTSUPP;
-	/* Data that is copied, computed on, or not on the device. */
-	*reason = BLK_DMABUF_FILE;
-	if (IS_DAX(inode) || IS_ENCRYPTED(inode) || IS_VERITY(inode) ||
-	    mapping_stable_writes(inode->i_mapping))
-		return -EOPNOTSUPP;
-	if (vfs_getattr(&file->f_path, stat, STATX_DIOALIGN, 0) ||
-	    !(stat->result_mask & STATX_DIOALIGN) || !stat->dio_offset_align)
-		return -EOPNOTSUPP;
-	*reason = BLK_DMABUF_OK;
-	return 0;
+	if (vfs_getattr(&file->f_path, stat, STATX_DIOALIGN, 0))
+		stat->result_mask = 0;
+	*reason = blk_dmabuf_check_inode(file, *bdev, stat);
+	if (*reason == BLK_DMABUF_OK)
+		return 0;
+	return copy && blk_dmabuf_has_data(file, *bdev) ? 0 : -EOPNOTSUPP;
 }
 
 /**
@@ -1106,7 +1182,8 @@ static bool blk_dmabuf_unlink(struct blk_dmabuf *reg)
 	WRITE_ONCE(reg->dead, true);
 	disk = rcu_replace_pointer(reg->disk, NULL,
 				   lockdep_is_held(&blk_dmabuf_registry));
-	blk_dmabuf_disk_del(disk, reg);
+	if (disk)
+		blk_dmabuf_disk_del(disk, reg);
 	list_del_rcu(&reg->buf_list);
 	if (!--buf->nr_regs) {
 		hash_del(&buf->hash);
@@ -1129,7 +1206,8 @@ static bool blk_dmabuf_needs(struct blk_dmabuf_buffer *buf,
 
 	guard(mutex)(&blk_dmabuf_registry);
 	list_for_each_entry(reg, &buf->regs, buf_list)
-		if (!blk_dmabuf_only_dev(reg) || reg->dma_dev == dev)
+		if (!reg->nodev &&
+		    (!blk_dmabuf_only_dev(reg) || reg->dma_dev == dev))
 			return true;
 	return false;
 }
@@ -1149,6 +1227,16 @@ again:
 }
 
 /*
+ * Wait for the CPU to be done with @reg, which was unlinked: it looks at ->dead
+ * when it has the lock.
+ */
+static void blk_dmabuf_cpu_drain(struct blk_dmabuf *reg)
+{
+	down_write(&reg->buf->cpu_life);
+	up_write(&reg->buf->cpu_life);
+}
+
+/*
  * Wait for the requests of @reg, which was unlinked.  Requests look at ->dead
  * when they have got a mapping, so taking each mapping away once is enough.
  * Other registrations of the buffer map again.
@@ -1161,6 +1249,9 @@ static void blk_dmabuf_drain(struct blk_dmabuf *reg)
 		blk_dmabuf_buffer_end(buf);
 		return;
 	}
+	blk_dmabuf_cpu_drain(reg);
+	if (reg->nodev)
+		return;
 	/* A request says where it goes, or sees ->dead. */
 	smp_mb();
 	guard(mutex)(&buf->lock);
@@ -1180,6 +1271,7 @@ static void blk_dmabuf_kill(struct blk_dmabuf *reg)
 		blk_dmabuf_drain(reg);
 		return;
 	}
+	blk_dmabuf_cpu_drain(reg);
 	guard(mutex)(&buf->lock);
 	if (buf->dead)
 		return;
@@ -1227,6 +1319,22 @@ void blk_dmabuf_release_later(struct blk_dmabuf *reg)
 		irq_work_queue(&reg->end_irq_work);
 }
 
+/* Where @reg is: on @disk, or, if that is NULL, on no device. */
+static void blk_dmabuf_set_disk(struct blk_dmabuf *reg, struct gendisk *disk)
+{
+	RCU_INIT_POINTER(reg->disk, disk);
+	if (disk) {
+		reg->dma_dev = blk_dmabuf_disk_dev(disk);
+		reg->devt = disk_devt(disk);
+		strscpy(reg->disk_name, disk->disk_name);
+	} else {
+		reg->nodev = true;
+		/* As /proc/filesystems says it. */
+		strscpy(reg->disk_name, "nodev");
+	}
+	reg->wide = !reg->dma_dev;
+}
+
 static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk)
 {
 	struct blk_dmabuf *reg;
@@ -1248,11 +1356,8 @@ static struct blk_dmabuf *blk_dmabuf_alloc(struct gendisk *disk)
 	/* Hard, so that it is not looked at any more when it has run. */
 	reg->end_irq_work = IRQ_WORK_INIT_HARD(blk_dmabuf_end_irq_work);
 	INIT_LIST_HEAD(&reg->buf_list);
-	RCU_INIT_POINTER(reg->disk, disk);
-	reg->dma_dev = blk_dmabuf_disk_dev(disk);
-	reg->wide = !reg->dma_dev;
-	reg->devt = disk_devt(disk);
-	strscpy(reg->disk_name, disk->disk_name);
+	INIT_LIST_HEAD(&reg->disk_list);
+	blk_dmabuf_set_disk(reg, disk);
 	reg->uid = current_uid();
 	reg->pid = task_tgid_nr(current);
 	return reg;
@@ -1288,6 +1393,8 @@ static struct blk_dmabuf_buffer *blk_dmabuf_buffer_get(struct dma_buf *dmabuf)
 	INIT_LIST_HEAD(&buf->regs);
 	INIT_LIST_HEAD(&buf->attachments);
 	mutex_init(&buf->lock);
+	init_rwsem(&buf->cpu_life);
+	init_rwsem(&buf->cpu_sync);
 	buf->dmabuf = dmabuf;
 	/* A buffer that is read-only for its holder is so for the device. */
 	buf->dir = dmabuf->file->f_mode & FMODE_WRITE ? DMA_BIDIRECTIONAL :
@@ -1299,7 +1406,10 @@ static struct blk_dmabuf_buffer *blk_dmabuf_buffer_get(struct dma_buf *dmabuf)
 	return buf;
 }
 
-/* The registration of @buf on @disk that is not about to end, or NULL. */
+/*
+ * The registration of @buf on @disk that is not about to end, or NULL.  What has
+ * died is not in the list, so that NULL is "nodev".
+ */
 static struct blk_dmabuf *blk_dmabuf_on(struct blk_dmabuf_buffer *buf,
 					const struct gendisk *disk)
 {
@@ -1325,7 +1435,7 @@ static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
 
 	guard(mutex)(&blk_dmabuf_registry);
 	/* del_gendisk() marks the disk before it ends what is registered. */
-	if (test_bit(GD_DEAD, &disk->state) || !disk_live(disk)) {
+	if (disk && (test_bit(GD_DEAD, &disk->state) || !disk_live(disk))) {
 		args->reason = BLK_DMABUF_NO_DEVICE;
 		return -ENODEV;
 	}
@@ -1339,7 +1449,7 @@ static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
 		error = -EEXIST;
 		goto put;
 	}
-	error = blk_dmabuf_disk_add(disk, reg);
+	error = disk ? blk_dmabuf_disk_add(disk, reg) : 0;
 	if (error)
 		goto put;
 	reg->buf = buf;
@@ -1357,30 +1467,58 @@ static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
 	return 0;
 
 del:
-	blk_dmabuf_disk_del(disk, reg);
+	if (disk)
+		blk_dmabuf_disk_del(disk, reg);
 put:
 	blk_dmabuf_buffer_put(buf);
 	return error;
 }
 
-/* Attach to the disk's own device, so that an exporter that refuses shows. */
-static int blk_dmabuf_attach_now(struct blk_dmabuf *reg,
+/*
+ * Attach to the disk's own device, so that an exporter that refuses shows.  Where
+ * I/O may be copied, nobody has looked at the disk.
+ */
+static int blk_dmabuf_attach_now(struct blk_dmabuf *reg, struct gendisk *disk,
 				 enum blk_dmabuf_reason *reason)
 {
 	struct blk_dmabuf_attachment *attach;
 
+	*reason = BLK_DMABUF_OK;
+	if (reg->may_copy)
+		*reason = disk ? blk_dmabuf_check_disk(disk) :
+				 BLK_DMABUF_FILE_SYSTEM;
+	if (*reason != BLK_DMABUF_OK)
+		return -EOPNOTSUPP;
 	if (!reg->dma_dev)
 		return 0;
 	guard(mutex)(&reg->buf->lock);
 	attach = blk_dmabuf_attachment_get(reg, reg->dma_dev, reason);
-	return PTR_ERR_OR_ZERO(attach);
+	if (IS_ERR(attach))
+		return PTR_ERR(attach);
+	*reason = BLK_DMABUF_OK;
+	return 0;
+}
+
+/* The disk does not get at the buffer, but the CPU may. */
+static int blk_dmabuf_attach_cpu(struct blk_dmabuf *reg, int error,
+				 enum blk_dmabuf_reason *reason)
+{
+	if (!reg->may_copy || !blk_dmabuf_copyable(*reason))
+		return error;
+	if (!reg->buf->dmabuf->ops->vmap) {
+		*reason = BLK_DMABUF_NO_CPU;
+		return -EOPNOTSUPP;
+	}
+	WRITE_ONCE(reg->reason, *reason);
+	return 0;
 }
 
 /**
  * blk_dmabuf_attach - register a dma-buf on a disk
- * @disk: the disk, checked with blk_dmabuf_check_disk()
+ * @disk: the disk, or NULL for file systems that have none; without
+ *	BLK_DMABUF_ATTACH_COPY checked with blk_dmabuf_check_disk()
  * @dmabuf: the dma-buf; the registration takes a reference of its own
- * @args: where the reason and the id go
+ * @args: flags, checked; where the reason and the id go
  *
  * Return: a registration with one owner, to be dropped with
  * blk_dmabuf_release(), or an ERR_PTR; -EEXIST if the pair is registered
@@ -1389,7 +1527,7 @@ struct blk_dmabuf *blk_dmabuf_attach(struct gendisk *disk,
 				     struct dma_buf *dmabuf,
 				     struct blk_dmabuf_attach *args)
 {
-	enum blk_dmabuf_reason reason;
+	enum blk_dmabuf_reason reason = BLK_DMABUF_OK;
 	struct blk_dmabuf *reg;
 	unsigned int noio;
 	int error;
@@ -1398,6 +1536,7 @@ struct blk_dmabuf *blk_dmabuf_attach(struct gendisk *disk,
 	reg = blk_dmabuf_alloc(disk);
 	if (!reg)
 		return ERR_PTR(-ENOMEM);
+	reg->may_copy = args->flags & BLK_DMABUF_ATTACH_COPY;
 	/* Disks that go away wait for the locks, and reclaim for disks. */
 	noio = memalloc_noio_save();
 	error = blk_dmabuf_publish(reg, disk, dmabuf, args);
@@ -1405,17 +1544,17 @@ struct blk_dmabuf *blk_dmabuf_attach(struct gendisk *disk,
 		blk_dmabuf_free(reg);
 		goto restore;
 	}
-	error = blk_dmabuf_attach_now(reg, &reason);
-	if (error) {
-		args->reason = reason;
+	error = blk_dmabuf_attach_now(reg, disk, &reason);
+	if (error)
+		error = blk_dmabuf_attach_cpu(reg, error, &reason);
+	args->reason = reason;
+	if (error)
 		blk_dmabuf_release(reg);
-	}
 restore:
 	memalloc_noio_restore(noio);
 	if (error)
 		return ERR_PTR(error);
 	args->id = reg->id;
-	args->reason = BLK_DMABUF_OK;
 	trace_blk_dmabuf_attach(reg->id, reg->disk_name, reg->buf->exporter,
 				reg->buf->inode, reg->buf->bytes);
 	return reg;
@@ -1492,6 +1631,27 @@ struct dma_buf *blk_dmabuf_get_dmabuf(u32 id)
 	return dmabuf;
 }
 
+/*
+ * Is there no way from the disk to the buffer but the CPU, as it is now?  To its
+ * own device a disk is attached when it is registered.  Under RCU.
+ */
+static bool blk_dmabuf_only_copies(const struct blk_dmabuf *reg)
+{
+	const struct gendisk *disk = rcu_dereference(reg->disk);
+	const struct blk_dmabuf_attachment *attach;
+
+	if (!reg->may_copy)
+		return false;
+	if (disk ? !disk->queue->limits.max_dmabuf_sectors : reg->nodev)
+		return true;
+	if (!reg->dma_dev)
+		return false;
+	list_for_each_entry_rcu(attach, &reg->buf->attachments, list)
+		if (attach->dev == reg->dma_dev)
+			return false;
+	return true;
+}
+
 /* Do the limits of its disk permit what @reg has mapped?  Not for stacks. */
 static bool blk_dmabuf_fits(struct blk_dmabuf *reg)
 {
@@ -1541,7 +1701,8 @@ static struct device *blk_dmabuf_nth_dev(struct blk_dmabuf *reg, int n)
  * @reg: registration
  *
  * Maps for the device of the disk; on a stack of disks for those that I/O has
- * found so far.  Repeating it is free.  Context: may sleep, takes the resv lock.
+ * found so far; for none where all I/O is copied.  Repeating it is free.
+ * Context: may sleep, takes the resv lock.
  *
  * Return: 0, -ENODEV if dead, -EOPNOTSUPP if the device cannot use the layout or
  * the memory, -EINTR if a signal came, or what the exporter says
@@ -1553,6 +1714,9 @@ int blk_dmabuf_map(struct blk_dmabuf *reg)
 	struct device *dev;
 	int n;
 
+	scoped_guard(rcu)
+		if (blk_dmabuf_only_copies(reg))
+			return error;
 	if (!error && reg->dma_dev)
 		error = blk_dmabuf_map_for(reg, reg->dma_dev, &reason);
 	else
@@ -1641,7 +1805,7 @@ static bool blk_dmabuf_may_zero(struct blk_dmabuf *reg)
 }
 
 /* Wait for fences before a lock is taken that disks which go away wait for. */
-static int blk_dmabuf_wait_idle(struct blk_dmabuf *reg)
+static int blk_dmabuf_wait_idle(struct blk_dmabuf *reg, bool write)
 {
 	struct dma_buf *dmabuf = NULL;
 	long left;
@@ -1652,7 +1816,7 @@ static int blk_dmabuf_wait_idle(struct blk_dmabuf *reg)
 		dmabuf = reg->buf->dmabuf;
 		get_dma_buf(dmabuf);
 	}
-	left = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(true),
+	left = dma_resv_wait_timeout(dmabuf->resv, dma_resv_usage_rw(write),
 				     true, BLK_DMABUF_MOVE_TIMEOUT);
 	dma_buf_put(dmabuf);
 	return left > 0 ? 0 : left ?: -ETIMEDOUT;
@@ -1682,13 +1846,15 @@ int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len)
 	if (offset > buf->bytes || len > buf->bytes - offset ||
 	    buf->dir == DMA_TO_DEVICE)
 		return -EOPNOTSUPP;
-	error = blk_dmabuf_wait_idle(reg);
+	error = blk_dmabuf_wait_idle(reg, true);
 	if (error)
 		return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
 	/* Nothing is mapped by us, and no registration drained, meanwhile. */
 	guard(mutex)(&buf->lock);
 	if (!blk_dmabuf_may_zero(reg))
 		return -EOPNOTSUPP;
+	/* The CPU is not copying into it either. */
+	guard(rwsem_write)(&buf->cpu_sync);
 	error = dma_buf_begin_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
 	if (error)
 		return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
@@ -1701,6 +1867,167 @@ int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len)
 	dma_resv_unlock(dmabuf->resv);
 	dma_buf_end_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
 	return error ? -EOPNOTSUPP : 0;
+}
+
+/*
+ * CPU access, for copying.
+ *
+ * The CPU mapping is made by the first that needs it, and stays until no slot of
+ * a channel that may copy is left, or no registration.  Exporters that could move
+ * the buffer otherwise cannot as long as it is there.
+ *
+ * Begin and end are about all of the buffer.  The CPU's stores survive both as
+ * long as begin says DMA_TO_DEVICE, so that those who write may do so at the same
+ * time.  DMA_FROM_DEVICE takes what devices have written: memory that is bounced is
+ * overwritten, caches are dropped.  Nobody may be writing then.
+ */
+
+/*
+ * Make the CPU mapping.  Memory that a device sees through caches or bounce
+ * buffers is not copied: the end of CPU access would take what the device reads
+ * into another part of it meanwhile.
+ */
+static int blk_dmabuf_cpu_map(struct blk_dmabuf_buffer *buf)
+{
+	struct dma_buf *dmabuf = buf->dmabuf;
+	int error = -EOPNOTSUPP;
+
+	lockdep_assert_held_write(&buf->cpu_life);
+
+	if (!dmabuf->ops->vmap)
+		return error;
+	guard(rwsem_write)(&buf->cpu_sync);
+	/* Whatever the exporter sets up once is so for both directions. */
+	if (dma_buf_begin_cpu_access(dmabuf, DMA_BIDIRECTIONAL))
+		return error;
+	dma_resv_lock(dmabuf->resv, NULL);
+	if (!blk_dmabuf_is_synced(buf))
+		error = dma_buf_vmap(dmabuf, &buf->vmap);
+	buf->cpu_mapped = !error;
+	dma_resv_unlock(dmabuf->resv);
+	dma_buf_end_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
+	return error;
+}
+
+/* Take ->cpu_life for reading, with a CPU mapping if @reg is not dead. */
+static int blk_dmabuf_cpu_enter(struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	int error = 0;
+
+	down_read(&buf->cpu_life);
+	if (likely(buf->cpu_mapped) || READ_ONCE(reg->dead))
+		return 0;
+	up_read(&buf->cpu_life);
+	down_write(&buf->cpu_life);
+	if (!buf->cpu_mapped && !READ_ONCE(reg->dead))
+		error = blk_dmabuf_cpu_map(buf);
+	downgrade_write(&buf->cpu_life);
+	return error;
+}
+
+/* Tell the exporter. */
+static int blk_dmabuf_cpu_sync(struct blk_dmabuf_buffer *buf, bool write)
+{
+	int error;
+
+	if (!write) {
+		guard(rwsem_write)(&buf->cpu_sync);
+		return dma_buf_begin_cpu_access(buf->dmabuf, DMA_FROM_DEVICE);
+	}
+	down_read(&buf->cpu_sync);
+	error = dma_buf_begin_cpu_access(buf->dmabuf, DMA_TO_DEVICE);
+	if (error)
+		up_read(&buf->cpu_sync);
+	return error;
+}
+
+/**
+ * blk_dmabuf_cpu_begin - begin CPU access to a buffer
+ * @cpu: filled in, for blk_dmabuf_cpu_end()
+ * @reg: registration, with an I/O that has begun
+ * @write: the CPU writes to it
+ * @reason: why not
+ *
+ * In between no I/O is to be waited for, and no memory to be allocated but with
+ * GFP_NOIO.  Context: may sleep, takes the resv lock, holds no lock of a file
+ * system; where no signal comes.
+ *
+ * Return: 0, -ENODEV if dead, -EOPNOTSUPP if there is no CPU access, -ETIMEDOUT if
+ * what is under way with it does not end
+ */
+int blk_dmabuf_cpu_begin(struct blk_dmabuf_cpu *cpu, struct blk_dmabuf *reg,
+			 bool write, enum blk_dmabuf_reason *reason)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	int error;
+
+	cpu->buf = buf;
+	cpu->write = write;
+	error = blk_dmabuf_wait_idle(reg, write);
+	*reason = error == -ENODEV ? BLK_DMABUF_IS_DEAD : BLK_DMABUF_NO_CPU;
+	if (error)
+		return error;
+	/* Disks that go away wait for the lock, and reclaim for disks. */
+	cpu->noio = memalloc_noio_save();
+	error = blk_dmabuf_cpu_enter(reg);
+	if (!error && READ_ONCE(reg->dead)) {
+		*reason = BLK_DMABUF_IS_DEAD;
+		error = -ENODEV;
+	}
+	if (!error && blk_dmabuf_cpu_sync(buf, write))
+		error = -EOPNOTSUPP;
+	if (!error) {
+		cpu->map = buf->vmap;
+		return 0;
+	}
+	up_read(&buf->cpu_life);
+	memalloc_noio_restore(cpu->noio);
+	return error == -ENODEV ? error : -EOPNOTSUPP;
+}
+
+/* Drop the CPU mapping, unless a slot can need it. */
+static void blk_dmabuf_cpu_trim(struct blk_dmabuf_buffer *buf)
+{
+	unsigned int noio = memalloc_noio_save();
+
+	scoped_guard(rwsem_write, &buf->cpu_life)
+		if (!atomic_read(&buf->cpu_users))
+			blk_dmabuf_cpu_unmap(buf);
+	memalloc_noio_restore(noio);
+}
+
+/**
+ * blk_dmabuf_cpu_end - end CPU access to a buffer
+ * @cpu: what blk_dmabuf_cpu_begin() has filled in
+ */
+void blk_dmabuf_cpu_end(struct blk_dmabuf_cpu *cpu)
+{
+	struct blk_dmabuf_buffer *buf = cpu->buf;
+
+	dma_buf_end_cpu_access(buf->dmabuf, cpu->write ? DMA_TO_DEVICE :
+							 DMA_FROM_DEVICE);
+	if (cpu->write)
+		up_read(&buf->cpu_sync);
+	up_read(&buf->cpu_life);
+	memalloc_noio_restore(cpu->noio);
+	/* It was unbound meanwhile, and that could have been before. */
+	if (unlikely(!atomic_read(&buf->cpu_users)))
+		blk_dmabuf_cpu_trim(buf);
+}
+
+/* A slot of a channel that may copy is @reg's. */
+void blk_dmabuf_cpu_get(struct blk_dmabuf *reg)
+{
+	if (reg->may_copy)
+		atomic_inc(&reg->buf->cpu_users);
+}
+
+/* It no longer is.  Context: may sleep, takes the resv lock. */
+void blk_dmabuf_cpu_put(struct blk_dmabuf *reg)
+{
+	if (reg->may_copy && atomic_dec_and_test(&reg->buf->cpu_users))
+		blk_dmabuf_cpu_trim(reg->buf);
 }
 
 /* The mapping that describes @reg best: of a stack the one with most ranges. */
@@ -1731,9 +2058,13 @@ u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg)
 
 	if (reg->buf->dir == DMA_BIDIRECTIONAL)
 		flags |= BLK_DMABUF_F_WRITABLE;
+	if (reg->may_copy)
+		flags |= BLK_DMABUF_F_MAY_COPY;
+	guard(rcu)();
+	if (blk_dmabuf_only_copies(reg))
+		return flags | BLK_DMABUF_F_COPY;
 	if (!reg->dma_dev)
 		flags |= BLK_DMABUF_F_STACK;
-	guard(rcu)();
 	mapping = blk_dmabuf_reg_mapping(reg);
 	if (mapping && mapping->sync)
 		flags |= BLK_DMABUF_F_SYNC;
@@ -1773,6 +2104,8 @@ static void blk_dmabuf_sum_stats(struct blk_dmabuf *reg,
 		info->write_bytes += s->write_bytes;
 		info->errors += s->errors;
 		info->retries += s->retries;
+		info->copied += s->copied;
+		info->copied_bytes += s->copied_bytes;
 	}
 }
 
@@ -1829,12 +2162,14 @@ void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info)
 	guard(rcu)();
 	disk = rcu_dereference(reg->disk);
 	if (!disk) {
-		info->state = BLK_DMABUF_DEAD;
+		if (!reg->nodev || READ_ONCE(reg->dead))
+			info->state = BLK_DMABUF_DEAD;
 		return;
 	}
 	info->max_io = blk_dmabuf_max_sectors(&disk->queue->limits) <<
 		       SECTOR_SHIFT;
-	blk_dmabuf_get_mapped(reg, info);
+	if (!(info->flags & BLK_DMABUF_F_COPY))
+		blk_dmabuf_get_mapped(reg, info);
 }
 
 /* The first registration on @disk, with a memory reference. */

@@ -53,7 +53,7 @@ same() {
 	tables '(.options, .commands[].options)[] | "--" + .name' > should
 	tables '(.options, .commands[].options)[] | .letter | select(.) |
 		"-" + .' >> should
-	grep '^\.It.*Fl' "$man" | grep -o 'Fl -\?[a-z][a-z-]*' |
+	grep '^\.It.*Fl' "$man" | grep -o 'Fl -\?[a-z][a-z0-9-]*' |
 		sed 's/Fl /-/' > is
 	same options
 }
@@ -74,7 +74,7 @@ options_in_help() {
 	tables ".commands[] | select(.name == \"$*\") |
 		(.options[] | \"--\" + .name)" > should
 	tables '.options[] | "--" + .name' >> should
-	grep -o '^  ... *--[a-z-]*' out | grep -o -e '--.*' > is
+	grep -o '^  ... *--[a-z0-9-]*' out | grep -o -e '--.*' > is
 	same "options of $*"
 }
 

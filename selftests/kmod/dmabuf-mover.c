@@ -493,13 +493,17 @@ static int mover_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	if (!addr)
 		return -ENOMEM;
 	m->stat.vmaps++;
-	iosys_map_set_vaddr(map, addr);
+	/* It is none, but importers have to take it for that. */
+	if (m->flags & MOVER_IOMEM)
+		iosys_map_set_vaddr_iomem(map, (void __iomem __force *)addr);
+	else
+		iosys_map_set_vaddr(map, addr);
 	return 0;
 }
 
 static void mover_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
-	vunmap(map->vaddr);
+	vunmap(map->is_iomem ? (void __force *)map->vaddr_iomem : map->vaddr);
 }
 
 static vm_fault_t mover_fault(struct vm_fault *vmf)

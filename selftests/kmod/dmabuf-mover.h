@@ -18,7 +18,8 @@
 #define MOVER_CONTIGUOUS	0x04	/* one piece, up to 4 MiB */
 #define MOVER_REVERSE		0x08	/* other way round after odd moves */
 #define MOVER_SHUFFLE		0x10	/* at random after odd moves */
-#define MOVER_FLAGS		0x1f
+#define MOVER_IOMEM		0x20	/* the vmap is one of I/O memory */
+#define MOVER_FLAGS		0x3f
 
 /**
  * struct mover_create - a new buffer; the ioctl returns its file descriptor

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 
 /* Raised whenever something is added; old users keep working. */
-#define BLK_DMABUF_ABI_VERSION	2
+#define BLK_DMABUF_ABI_VERSION	3
 
 /**
  * enum blk_dmabuf_state - where a registration is in its life
@@ -90,6 +90,11 @@ enum blk_dmabuf_state {
  *	I/O reached the device
  * @BLK_DMABUF_HOLE: a hole or what is behind the end of a file was to be read
  *	into a buffer that has no CPU mapping to be zeroed through
+ * @BLK_DMABUF_NO_CPU: the data would have to be copied, and the CPU has no
+ *	access to the buffer: its exporter offers no mapping, or the memory is
+ *	bounced or not coherent for a device that it is mapped for
+ * @BLK_DMABUF_NOT_P2P: the channel demands peer-to-peer memory, and the memory
+ *	is system RAM
  */
 enum blk_dmabuf_reason {
 	BLK_DMABUF_OK			= 0,
@@ -127,17 +132,22 @@ enum blk_dmabuf_reason {
 	BLK_DMABUF_MEMORY		= 32,
 	BLK_DMABUF_MOVED		= 33,
 	BLK_DMABUF_HOLE			= 34,
+	BLK_DMABUF_NO_CPU		= 35,
+	BLK_DMABUF_NOT_P2P		= 36,
 	BLK_DMABUF_NR_REASONS
 };
 
 /**
  * struct blk_dmabuf_attach - what to register, and how it went
  * @fd: in: open block device, or file on a file system on one; a partition
- *	means its disk, a stack of disks means every disk below it
+ *	means its disk, a stack of disks means every disk below it.  With
+ *	BLK_DMABUF_ATTACH_COPY also a file on a file system without a block
+ *	device: all of these together count as one disk, "nodev"
  * @dmabuf_fd: in: the dma-buf
- * @flags: in: must be zero
+ * @flags: in: BLK_DMABUF_ATTACH_*
  * @error: out: 0 or -errno
- * @reason: out: enum blk_dmabuf_reason
+ * @reason: out: enum blk_dmabuf_reason; with BLK_DMABUF_ATTACH_COPY and @error 0
+ *	why I/O on the disk is copied, or BLK_DMABUF_OK if it need not be
  * @id: out: id of the registration; with BLK_DMABUF_DUPLICATE the id of the
  *	one that is there already
  */
@@ -150,17 +160,26 @@ struct blk_dmabuf_attach {
 	__u32	id;
 };
 
+/*
+ * I/O that the disk, the file or a layer below takes no premapped may be copied
+ * by the CPU, on channels with BLK_DMABUF_CHANNEL_COPY.  The buffer needs not be
+ * attached to a device then.
+ */
+#define BLK_DMABUF_ATTACH_COPY	(1U << 0)
+
 #define BLK_DMABUF_F_WRITABLE	(1U << 0) /* device may write to the buffer */
 #define BLK_DMABUF_F_P2P	(1U << 1) /* mapped memory is another device's */
 #define BLK_DMABUF_F_SYNC	(1U << 2) /* caches or bounce buffers between */
 #define BLK_DMABUF_F_STACK	(1U << 3) /* the disk is a stack of others */
+#define BLK_DMABUF_F_MAY_COPY	(1U << 4) /* BLK_DMABUF_ATTACH_COPY was given */
+#define BLK_DMABUF_F_COPY	(1U << 5) /* no path to the disk but copying */
 
 /**
  * struct blk_dmabuf_info - one registration, as it is now
  * @id: the registration; ids are not reused soon
  * @state: enum blk_dmabuf_state
  * @flags: BLK_DMABUF_F_*
- * @reason: why mapping failed last, enum blk_dmabuf_reason
+ * @reason: why mapping failed last, or I/O was copied, enum blk_dmabuf_reason
  * @dev_major: device number of the disk
  * @dev_minor: device number of the disk
  * @uid: user that registered it, in the initial user namespace
@@ -181,7 +200,9 @@ struct blk_dmabuf_attach {
  * @errors: I/O that failed or was refused after a slot was found
  * @retries: I/O that was issued again because the buffer had moved, or was not
  *	mapped for a device yet
- * @disk: name of the disk
+ * @copied: of the completed reads and writes those that the CPU copied
+ * @copied_bytes: bytes of them
+ * @disk: name of the disk, or "nodev"
  * @exporter: name of the exporter
  */
 struct blk_dmabuf_info {
@@ -207,6 +228,8 @@ struct blk_dmabuf_info {
 	__u64	write_bytes;
 	__u64	errors;
 	__u64	retries;
+	__u64	copied;
+	__u64	copied_bytes;
 	char	disk[32];
 	char	exporter[32];
 };
@@ -232,7 +255,7 @@ struct blk_dmabuf_features {
  * @fd: in: block device, or file of a file system that takes dma-buf I/O,
  *	opened as the channel shall use it: what the file may not do, the
  *	channel may not do
- * @flags: in: must be zero
+ * @flags: in: BLK_DMABUF_CHANNEL_*
  *
  * The ioctl returns the channel's file descriptor (close on exec).
  */
@@ -240,6 +263,15 @@ struct blk_dmabuf_channel {
 	__s32	fd;
 	__u32	flags;
 };
+
+/*
+ * What cannot be done premapped is copied by the CPU, on registrations with
+ * BLK_DMABUF_F_MAY_COPY, instead of being refused.  Takes block devices and files
+ * that have no premapped I/O at all, too.
+ */
+#define BLK_DMABUF_CHANNEL_COPY	(1U << 0)
+/* Refuse what is not peer-to-peer; not together with the former. */
+#define BLK_DMABUF_CHANNEL_P2P	(1U << 1)
 
 /**
  * struct blk_dmabuf_bind - grant a channel the use of a registration
@@ -329,7 +361,8 @@ struct blk_dmabuf_get_fd {
  * sqe->addr is the position in the file and sqe->len the length; sqe->cmd holds
  * a struct blk_dmabuf_cmd.  Fields of the SQE that are not named are zero.  The
  * CQE's res is the number of bytes done or -errno.  On a ring with 32-byte CQEs
- * big_cqe[0] is the placement, see BLK_DMABUF_PLACED_SLOT().
+ * big_cqe[0] is the placement, see BLK_DMABUF_PLACED_SLOT(), and whether it was
+ * copied.
  *
  * Cancelling takes back only I/O that no worker has begun, which ends with
  * -ECANCELED; I/O in flight is waited for.
@@ -352,7 +385,9 @@ struct blk_dmabuf_cmd {
 };
 
 /* Where the data went: slot and buffer offset out of big_cqe[0]. */
-#define BLK_DMABUF_PLACED_SLOT(p)	((__u32)((p) >> 48))
+#define BLK_DMABUF_PLACED_SLOT(p)	((__u32)((p) >> 48) & 0x7fff)
 #define BLK_DMABUF_PLACED_OFFSET(p)	((p) & ((1ULL << 48) - 1))
+/* The CPU copied it, or a piece of it. */
+#define BLK_DMABUF_PLACED_COPIED(p)	((__u32)((p) >> 63))
 
 #endif /* _UAPI_LINUX_BLK_DMABUF_H */

@@ -61,6 +61,15 @@ static inline bool blk_opf_is_dmabuf(blk_opf_t opf)
 #endif
 
 /**
+ * blk_rq_is_dmabuf - is the data of a request premapped?
+ * @req: request; a macro, because here it is not known yet what that is
+ *
+ * If so it has no pages, nothing is to be mapped, and no address needs to be
+ * remembered for unmapping it.
+ */
+#define blk_rq_is_dmabuf(req)	blk_opf_is_dmabuf((req)->cmd_flags)
+
+/**
  * bio_is_dmabuf - does a bio carry a piece of a dma-buf instead of pages?
  * @bio: the bio
  */

@@ -78,6 +78,8 @@ struct blk_dmabuf_grant {
  * @hctx: in complete() hardware queue of its last request, on whatever leaf
  *	disk that was, or -1
  * @write: buffer to device
+ * @copied: the CPU copies the data: in place() if that is certain beforehand,
+ *	in complete() if it was so.  Nobody is asked for a hardware queue then
  *
  * Read-only.  Holds no address of any kind.
  */
@@ -98,6 +100,7 @@ struct blk_dmabuf_desc {
 	s32	node;
 	s32	hctx;
 	bool	write;
+	bool	copied;
 };
 
 /**

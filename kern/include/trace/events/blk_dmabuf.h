@@ -45,7 +45,9 @@
 	EM(BLK_DMABUF_FILE, "file")					\
 	EM(BLK_DMABUF_MEMORY, "memory")					\
 	EM(BLK_DMABUF_MOVED, "moved")					\
-	EMe(BLK_DMABUF_HOLE, "hole")
+	EM(BLK_DMABUF_HOLE, "hole")					\
+	EM(BLK_DMABUF_NO_CPU, "no-cpu")					\
+	EMe(BLK_DMABUF_NOT_P2P, "not-p2p")
 
 /* For user space, which does not know the values. */
 #undef EM
@@ -205,6 +207,7 @@ TRACE_EVENT(blk_dmabuf_complete,
 		__field(s32, result)
 		__field(u64, latency_ns)
 		__field(bool, write)
+		__field(bool, copied)
 	),
 	TP_fast_assign(
 		__entry->dev = desc->dev;
@@ -216,13 +219,14 @@ TRACE_EVENT(blk_dmabuf_complete,
 		__entry->result = desc->result;
 		__entry->latency_ns = desc->latency_ns;
 		__entry->write = desc->write;
+		__entry->copied = desc->copied;
 	),
-	TP_printk("dev=%u:%u id=%u slot=%u hctx=%d %s pos=%llu len=%u result=%d latency_ns=%llu reason=%s",
+	TP_printk("dev=%u:%u id=%u slot=%u hctx=%d %s pos=%llu len=%u result=%d latency_ns=%llu copied=%d reason=%s",
 		  MAJOR(__entry->dev), MINOR(__entry->dev), __entry->id,
 		  __entry->slot, __entry->hctx,
 		  __entry->write ? "write" : "read", __entry->pos,
 		  __entry->len, __entry->result, __entry->latency_ns,
-		  __entry->result < 0 ? "io-error" : "ok")
+		  __entry->copied, __entry->result < 0 ? "io-error" : "ok")
 );
 
 #endif /* _TRACE_BLK_DMABUF_H */
