@@ -25,7 +25,7 @@ setup_file() {
 teardown() {
 	unstack
 	losetup -D
-	rm -rf "${FS:?}"/*
+	rm -rf "${FS:?}"/* /tmp/{loop.img,data,back,read}
 }
 
 teardown_file() {

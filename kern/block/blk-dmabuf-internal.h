@@ -147,8 +147,7 @@ struct blk_dmabuf_attachment {
  *	it, and to wait for CPU access
  * @cpu_sync: held for reading while the CPU writes; held for writing where the
  *	exporter may make the CPU see what devices wrote
- * @cpu_mapped: there is @vmap; written under @cpu_life and the resv lock, read
- *	under either
+ * @cpu_mapped: there is @vmap; written under @cpu_life and the resv lock
  * @vmap: CPU mapping
  * @exporter: name of the exporter
  * @rcu: frees it

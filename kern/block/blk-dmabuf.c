@@ -15,8 +15,7 @@
  *
  * Lock order:
  *
- *	blk_dmabuf_buffer.lock -> blk_dmabuf_buffer.cpu_sync -> dma_buf.resv
- *	blk_dmabuf_buffer.cpu_life -> blk_dmabuf_buffer.cpu_sync
+ *	blk_dmabuf_buffer.cpu_life -> .lock -> .cpu_sync -> dma_buf.resv
  *	blk_dmabuf_buffer.lock -> blk_dmabuf_registry
  *
  * Disks that go away take all but cpu_sync.  Nothing below them waits for I/O, so
@@ -842,7 +841,7 @@ static void blk_dmabuf_cpu_unmap(struct blk_dmabuf_buffer *buf)
 		return;
 	dma_resv_lock(buf->dmabuf->resv, NULL);
 	dma_buf_vunmap(buf->dmabuf, &buf->vmap);
-	buf->cpu_mapped = false;
+	WRITE_ONCE(buf->cpu_mapped, false);
 	dma_resv_unlock(buf->dmabuf->resv);
 }
 
@@ -1790,8 +1789,11 @@ static bool blk_dmabuf_is_synced(struct blk_dmabuf_buffer *buf)
 	return false;
 }
 
-/* CPU access that is permitted at the moment, with the resv lock held or not. */
-static bool blk_dmabuf_may_zero(struct blk_dmabuf *reg)
+/*
+ * May the CPU access the buffer, as long as the caller holds its lock?  With the
+ * resv lock held or not.
+ */
+static bool blk_dmabuf_cpu_allowed(struct blk_dmabuf *reg)
 {
 	struct blk_dmabuf_buffer *buf = reg->buf;
 	bool synced;
@@ -1851,7 +1853,7 @@ int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len)
 		return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
 	/* Nothing is mapped by us, and no registration drained, meanwhile. */
 	guard(mutex)(&buf->lock);
-	if (!blk_dmabuf_may_zero(reg))
+	if (!blk_dmabuf_cpu_allowed(reg))
 		return -EOPNOTSUPP;
 	/* The CPU is not copying into it either. */
 	guard(rwsem_write)(&buf->cpu_sync);
@@ -1885,25 +1887,30 @@ int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len)
 /*
  * Make the CPU mapping.  Memory that a device sees through caches or bounce
  * buffers is not copied: the end of CPU access would take what the device reads
- * into another part of it meanwhile.
+ * into another part of it meanwhile.  As long as there is the CPU mapping, no DMA
+ * mapping of that kind is made.
  */
-static int blk_dmabuf_cpu_map(struct blk_dmabuf_buffer *buf)
+static int blk_dmabuf_cpu_map(struct blk_dmabuf *reg)
 {
+	struct blk_dmabuf_buffer *buf = reg->buf;
 	struct dma_buf *dmabuf = buf->dmabuf;
-	int error = -EOPNOTSUPP;
+	int error;
 
 	lockdep_assert_held_write(&buf->cpu_life);
 
 	if (!dmabuf->ops->vmap)
-		return error;
+		return -EOPNOTSUPP;
+	/* Nothing is mapped by us meanwhile. */
+	guard(mutex)(&buf->lock);
+	if (!blk_dmabuf_cpu_allowed(reg))
+		return -EOPNOTSUPP;
 	guard(rwsem_write)(&buf->cpu_sync);
 	/* Whatever the exporter sets up once is so for both directions. */
 	if (dma_buf_begin_cpu_access(dmabuf, DMA_BIDIRECTIONAL))
-		return error;
+		return -EOPNOTSUPP;
 	dma_resv_lock(dmabuf->resv, NULL);
-	if (!blk_dmabuf_is_synced(buf))
-		error = dma_buf_vmap(dmabuf, &buf->vmap);
-	buf->cpu_mapped = !error;
+	error = dma_buf_vmap(dmabuf, &buf->vmap);
+	WRITE_ONCE(buf->cpu_mapped, !error);
 	dma_resv_unlock(dmabuf->resv);
 	dma_buf_end_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
 	return error;
@@ -1916,12 +1923,12 @@ static int blk_dmabuf_cpu_enter(struct blk_dmabuf *reg)
 	int error = 0;
 
 	down_read(&buf->cpu_life);
-	if (likely(buf->cpu_mapped) || READ_ONCE(reg->dead))
+	if (likely(READ_ONCE(buf->cpu_mapped)) || READ_ONCE(reg->dead))
 		return 0;
 	up_read(&buf->cpu_life);
 	down_write(&buf->cpu_life);
 	if (!buf->cpu_mapped && !READ_ONCE(reg->dead))
-		error = blk_dmabuf_cpu_map(buf);
+		error = blk_dmabuf_cpu_map(reg);
 	downgrade_write(&buf->cpu_life);
 	return error;
 }
@@ -1964,7 +1971,9 @@ int blk_dmabuf_cpu_begin(struct blk_dmabuf_cpu *cpu, struct blk_dmabuf *reg,
 
 	cpu->buf = buf;
 	cpu->write = write;
-	error = blk_dmabuf_wait_idle(reg, write);
+	/* The mapping is made for both directions. */
+	error = blk_dmabuf_wait_idle(reg, write ||
+				     !READ_ONCE(buf->cpu_mapped));
 	*reason = error == -ENODEV ? BLK_DMABUF_IS_DEAD : BLK_DMABUF_NO_CPU;
 	if (error)
 		return error;

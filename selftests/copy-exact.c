@@ -555,6 +555,7 @@ static void clean_up(void)
 {
 	rig_clean();
 	fs_clear(NULL, NULL);
+	CHECK_EQ(tool("rm -f %s/copy-*", TMPFS), 0);
 	if (!access("/dev/mapper/copy", F_OK))
 		CHECK_SOON(!tool("dmsetup remove --retry copy"));
 }
