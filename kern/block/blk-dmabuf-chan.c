@@ -11,7 +11,8 @@
  *
  * An I/O is the file's own direct I/O on an iterator that points into a dma-buf,
  * so partitions, permissions, page cache coherency and block mapping are where
- * they always are.  No mapping is held here.  An I/O that found none for a device
+ * they always are.  On a block device without page cache that is one bio, which the
+ * channel submits itself.  No mapping is held here.  An I/O that found none for a device
  * is issued again from a workqueue, see blk_dmabuf_io_redo().
  *
  * What cannot be done so is refused, or, if the channel and the registration
@@ -43,7 +44,6 @@
 #include <linux/user_namespace.h>
 #include <trace/events/blk_dmabuf.h>
 
-#include "blk-mq.h"
 #include "blk-dmabuf-internal.h"
 
 /*
@@ -394,6 +394,18 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 	bio_put(&cio->bio);
 }
 
+/*
+ * Nobody is to poll for what has ended or is issued again: a bio that was reset
+ * looks like one on hardware queue 0, and an I/O that was freed can become another
+ * one's.
+ */
+static void blk_dmabuf_io_unpoll(struct blk_dmabuf_chan_io *cio)
+{
+	/* Of what is not polled for, the submitter may still need the position. */
+	if (cio->polled)
+		WRITE_ONCE(blk_dmabuf_pdu(cio->cmd)->polled, NULL);
+}
+
 /* The I/O is over and its submitter does not wait for a return value. */
 static void blk_dmabuf_io_done(struct blk_dmabuf_chan_io *cio, s32 result)
 {
@@ -403,6 +415,7 @@ static void blk_dmabuf_io_done(struct blk_dmabuf_chan_io *cio, s32 result)
 	bool copied = cio->io.desc.copied;
 	struct io_uring_cmd *cmd = cio->cmd;
 
+	blk_dmabuf_io_unpoll(cio);
 	blk_dmabuf_io_end(cio, result);
 	if (pieces)
 		blk_dmabuf_piece_done(pieces, result, copied);
@@ -424,8 +437,8 @@ static bool blk_dmabuf_io_again(struct blk_dmabuf_chan_io *cio, long result)
 	if (io->missed || io->wait)
 		return true;
 	/* A command that is polled for cannot go to an io_uring worker. */
-	if ((result == -EAGAIN || result == -EOPNOTSUPP) && io->nowait &&
-	    blk_dmabuf_cmd_polled(cio->cmd))
+	if ((result == -EAGAIN || result == -EOPNOTSUPP) &&
+	    blk_dmabuf_cmd_polled(cio->cmd) && (io->nowait || cio->polled))
 		return true;
 	if (result != -EFAULT && result != -ENOTBLK)
 		return false;
@@ -442,6 +455,7 @@ static void blk_dmabuf_io_redo(struct work_struct *work);
 
 static void blk_dmabuf_io_queue(struct blk_dmabuf_chan_io *cio)
 {
+	blk_dmabuf_io_unpoll(cio);
 	INIT_WORK(&cio->redo, blk_dmabuf_io_redo);
 	queue_work(blk_dmabuf_redo_wq, &cio->redo);
 }
@@ -691,8 +705,10 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	struct blk_dmabuf_chan_io *cio;
 	struct bio *bio;
 
+	/* A policy can make millions of pieces of what one request is charged. */
 	bio = bio_alloc_bioset(chan->bdev, 0, blk_dmabuf_cmd_opf(cmd),
-			       GFP_KERNEL, &blk_dmabuf_bios);
+			       skip ? GFP_KERNEL_ACCOUNT : GFP_KERNEL,
+			       &blk_dmabuf_bios);
 	cio = container_of(bio, struct blk_dmabuf_chan_io, bio);
 	cio->io = (struct blk_dmabuf_io) {
 		.desc = {
@@ -716,6 +732,7 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	cio->chan = chan;
 	cio->cmd = cmd;
 	cio->pieces = NULL;
+	cio->iocb.private = NULL;
 	cio->raw = false;
 	cio->polled = false;
 	cio->why = BLK_DMABUF_OK;
@@ -839,8 +856,8 @@ static int blk_dmabuf_file_submit(struct blk_dmabuf_chan_io *cio)
 }
 
 /*
- * Would a block device's ->read_iter() or ->write_iter() do nothing but submit one
- * bio?  That is so as long as nobody uses the device's page cache.
+ * Would a block device's ->read_iter() or ->write_iter() only submit one bio?  That
+ * is so as long as nobody uses the device's page cache, as block/fops.c has it.
  */
 static bool blk_dmabuf_io_is_raw(const struct blk_dmabuf_chan_io *cio)
 {
@@ -850,6 +867,7 @@ static bool blk_dmabuf_io_is_raw(const struct blk_dmabuf_chan_io *cio)
 
 	if (blk_dmabuf_is_file(chan) || READ_ONCE(mapping->nrpages) ||
 	    chan->file->f_iocb_flags & IOCB_DSYNC ||
+	    bdev_logical_block_size(chan->bdev) != chan->read_block ||
 	    desc->pos + desc->len > blk_dmabuf_size(chan))
 		return false;
 	return !desc->write ||
@@ -861,14 +879,17 @@ static bool blk_dmabuf_io_is_raw(const struct blk_dmabuf_chan_io *cio)
 static int blk_dmabuf_chan_touch(struct blk_dmabuf_chan *chan, bool write)
 {
 	unsigned long now = jiffies;
+	int error = 0;
 
 	if (READ_ONCE(chan->touched[write]) == now)
 		return 0;
-	WRITE_ONCE(chan->touched[write], now);
-	if (write)
-		return file_update_time(chan->file);
-	file_accessed(chan->file);
-	return 0;
+	if (!write)
+		file_accessed(chan->file);
+	else
+		error = file_update_time(chan->file);
+	if (!error)
+		WRITE_ONCE(chan->touched[write], now);
+	return error;
 }
 
 static void blk_dmabuf_bio_end(struct bio *bio)
@@ -894,9 +915,11 @@ static int blk_dmabuf_bio_submit(struct blk_dmabuf_chan_io *cio)
 	error = blk_dmabuf_chan_touch(chan, desc->write);
 	if (error)
 		return error;
-	if (cio->tries)
+	if (cio->tries) {
 		bio_reset(bio, chan->bdev, blk_dmabuf_cmd_opf(cio->cmd) |
 			  (bio->bi_opf & REQ_ALLOC_CACHE));
+		bio->bi_cookie = BLK_QC_T_NONE;
+	}
 	bio->bi_iter.bi_sector = desc->pos >> SECTOR_SHIFT;
 	bio->bi_write_hint = file_inode(chan->file)->i_write_hint;
 	bio->bi_ioprio = cio->ioprio;
@@ -1097,12 +1120,8 @@ static int blk_dmabuf_cmd_done(struct io_uring_cmd *cmd, int ret, u64 placed,
 /* What cannot be polled for completes by interrupt. */
 static bool blk_dmabuf_chan_can_poll(const struct blk_dmabuf_chan *chan)
 {
-	struct request_queue *q = bdev_get_queue(chan->bdev);
-
-	if (!chan->file->f_op->iopoll)
-		return false;
-	return queue_is_mq(q) ? blk_mq_can_poll(q) :
-				q->limits.features & BLK_FEAT_POLL;
+	return chan->file->f_op->iopoll &&
+	       bdev_limits(chan->bdev)->features & BLK_FEAT_POLL;
 }
 
 /* Let the ring poll for a command that is one I/O. */
@@ -1112,7 +1131,6 @@ static void blk_dmabuf_io_poll(struct blk_dmabuf_chan_io *cio)
 		return;
 	cio->polled = !cio->io.desc.copied &&
 		      blk_dmabuf_chan_can_poll(cio->chan);
-	cio->iocb.private = NULL;
 	WRITE_ONCE(blk_dmabuf_pdu(cio->cmd)->polled, cio->polled ? cio : NULL);
 }
 
@@ -1166,8 +1184,8 @@ end:
 }
 
 /*
- * The memory of an I/O that has ended is that of an I/O, and at worst another one
- * is polled for.  See iocb_bio_iopoll().
+ * An I/O that ends meanwhile is freed, but its memory stays that of a bio with what
+ * is in front of it, and at worst another bio is polled for: iocb_bio_iopoll().
  */
 static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
 				  struct io_comp_batch *iob,

@@ -270,7 +270,7 @@ void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping)
 		crossed |= range->addr ^ (range->addr + len - 1);
 	}
 	mapping->gap_bit = blk_dmabuf_gap_bit(mapping->gaps);
-	mapping->boundary = crossed ? 2ULL << __fls(crossed) : 1;
+	mapping->boundary = crossed ? 2ULL << (fls64(crossed) - 1) : 1;
 	mapping->bytes = mapping->ranges[mapping->nr_ranges].start;
 	mapping->seq = atomic64_inc_return(&blk_dmabuf_mapping_seq);
 }
