@@ -46,6 +46,31 @@ struct io_uring_sqe;
 const char *blkdmabuf_state_str(unsigned int state);
 
 /**
+ * blkdmabuf_path_str - "none", "premapped", "p2p-switch", "p2p-host-bridge",
+ *	"copy", "refused", or "unknown"
+ * @path: enum blk_dmabuf_path
+ *
+ * Return: a constant string, never NULL.
+ */
+const char *blkdmabuf_path_str(unsigned int path);
+
+/**
+ * blkdmabuf_path_text - what a path means, in one clause
+ * @path: enum blk_dmabuf_path
+ *
+ * Return: a constant string, no capital, no full stop; never NULL.
+ */
+const char *blkdmabuf_path_text(unsigned int path);
+
+/**
+ * blkdmabuf_iommu_str - "unknown", "off", "passthrough", "strict", "lazy"
+ * @iommu: enum blk_dmabuf_iommu
+ *
+ * Return: a constant string, never NULL.
+ */
+const char *blkdmabuf_iommu_str(unsigned int iommu);
+
+/**
  * blkdmabuf_reason_str - name of a reason: that of the constant, no prefix
  * @reason: enum blk_dmabuf_reason
  *
