@@ -96,6 +96,10 @@ static DEFINE_HASHTABLE(blk_dmabuf_disks, BLK_DMABUF_HASH_BITS);
 static DEFINE_HASHTABLE(blk_dmabuf_devs, BLK_DMABUF_HASH_BITS);
 static DEFINE_XARRAY_ALLOC1(blk_dmabuf_ids);
 static u32 blk_dmabuf_next_id;
+static u32 blk_dmabuf_next_trial;
+
+/* Ids of trials start here, so that they leave no gaps between the others. */
+#define BLK_DMABUF_TRIAL_IDS	BIT(30)
 
 static atomic64_t blk_dmabuf_mapping_seq;
 
@@ -1523,6 +1527,17 @@ static struct blk_dmabuf *blk_dmabuf_on(struct blk_dmabuf_buffer *buf,
 	return NULL;
 }
 
+static int blk_dmabuf_alloc_id(struct blk_dmabuf *reg, bool trial)
+{
+	if (trial)
+		return xa_alloc_cyclic(&blk_dmabuf_ids, &reg->id, reg,
+				       XA_LIMIT(BLK_DMABUF_TRIAL_IDS, INT_MAX),
+				       &blk_dmabuf_next_trial, GFP_KERNEL);
+	return xa_alloc_cyclic(&blk_dmabuf_ids, &reg->id, reg,
+			       XA_LIMIT(1, BLK_DMABUF_TRIAL_IDS - 1),
+			       &blk_dmabuf_next_id, GFP_KERNEL);
+}
+
 /* Enter into the registry, unless the pair is there or the disk is going. */
 static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
 			      struct dma_buf *dmabuf,
@@ -1552,8 +1567,7 @@ static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
 	if (error)
 		goto put;
 	reg->buf = buf;
-	error = xa_alloc_cyclic(&blk_dmabuf_ids, &reg->id, reg, xa_limit_31b,
-				&blk_dmabuf_next_id, GFP_KERNEL);
+	error = blk_dmabuf_alloc_id(reg, args->flags & BLK_DMABUF_ATTACH_TRIAL);
 	if (error < 0)
 		goto del;
 	if (!buf->nr_regs++) {
@@ -2156,34 +2170,6 @@ blk_dmabuf_reg_mapping(const struct blk_dmabuf *reg)
 	return best;
 }
 
-/**
- * blk_dmabuf_get_flags - BLK_DMABUF_F_* of a registration and its mapping
- * @reg: registration
- */
-u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg)
-{
-	const struct blk_dmabuf_mapping *mapping;
-	u32 flags = 0;
-
-	if (reg->buf->dir == DMA_BIDIRECTIONAL)
-		flags |= BLK_DMABUF_F_WRITABLE;
-	if (reg->may_copy)
-		flags |= BLK_DMABUF_F_MAY_COPY;
-	guard(rcu)();
-	if (blk_dmabuf_only_copies(reg))
-		return flags | BLK_DMABUF_F_COPY;
-	if (!reg->dma_dev)
-		flags |= BLK_DMABUF_F_STACK;
-	mapping = blk_dmabuf_reg_mapping(reg);
-	if (mapping && mapping->sync)
-		flags |= BLK_DMABUF_F_SYNC;
-	if (mapping && mapping->peer)
-		flags |= BLK_DMABUF_F_P2P;
-	if (blk_dmabuf_reg_way(reg).acs)
-		flags |= BLK_DMABUF_F_ACS;
-	return flags;
-}
-
 /* The farthest way of those to the devices that @reg is attached to. */
 static union blk_dmabuf_way blk_dmabuf_reg_way(const struct blk_dmabuf *reg)
 {
@@ -2242,6 +2228,34 @@ union blk_dmabuf_way blk_dmabuf_get_way(struct blk_dmabuf *reg)
 	way = blk_dmabuf_reg_way(reg);
 	way.path = blk_dmabuf_path_of(reg, way.path);
 	return way;
+}
+
+/**
+ * blk_dmabuf_get_flags - BLK_DMABUF_F_* of a registration and its mapping
+ * @reg: registration
+ */
+u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg)
+{
+	const struct blk_dmabuf_mapping *mapping;
+	u32 flags = 0;
+
+	if (reg->buf->dir == DMA_BIDIRECTIONAL)
+		flags |= BLK_DMABUF_F_WRITABLE;
+	if (reg->may_copy)
+		flags |= BLK_DMABUF_F_MAY_COPY;
+	guard(rcu)();
+	if (blk_dmabuf_only_copies(reg))
+		return flags | BLK_DMABUF_F_COPY;
+	if (!reg->dma_dev)
+		flags |= BLK_DMABUF_F_STACK;
+	mapping = blk_dmabuf_reg_mapping(reg);
+	if (mapping && mapping->sync)
+		flags |= BLK_DMABUF_F_SYNC;
+	if (mapping && mapping->peer)
+		flags |= BLK_DMABUF_F_P2P;
+	if (blk_dmabuf_reg_way(reg).acs)
+		flags |= BLK_DMABUF_F_ACS;
+	return flags;
 }
 
 /**

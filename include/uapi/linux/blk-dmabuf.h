@@ -212,6 +212,8 @@ struct blk_dmabuf_attach {
  * attached to a device then.
  */
 #define BLK_DMABUF_ATTACH_COPY	(1U << 0)
+/* It is only tried: the id is a large one, not the next of those people see. */
+#define BLK_DMABUF_ATTACH_TRIAL	(1U << 1)
 
 #define BLK_DMABUF_F_WRITABLE	(1U << 0) /* device may write to the buffer */
 #define BLK_DMABUF_F_P2P	(1U << 1) /* mapped memory is another device's */
