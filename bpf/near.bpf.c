@@ -4,14 +4,15 @@
  *
  * An application that may use several buffers, one per NUMA node say, binds
  * them all and leaves the slot of its reads to the policy.  The data goes to
- * "offset" in the buffer on the device's node; where there is none, to one
- * whose node is not known (another device's memory, or not mapped yet), and
- * then to any other.  The 32-byte completion says which it was.
+ * "offset" in memory of another device below the same switch, of several the
+ * one with the fewest bridges in between; where there is none, in the buffer
+ * on the device's node, then to one whose node is not known (not mapped yet),
+ * and then to any other.  The 32-byte completion says which it was.
  *
  * Shows: what a policy can see of a slot, and a map that init() fills per
  * disk.
  *
- * When not to use it: on a machine with one node; where the data is used far
+ * When not to use it: on a machine with one node and no switch; where the data is used far
  * from the device, since then the buffer should be close to the user; with
  * many slots, since each read looks at all of them (up to 16).
  *
@@ -42,10 +43,13 @@ struct {
 	__type(value, struct near_disk);
 } disks SEC(".maps");
 
-enum distance { NEAR, ANYWHERE, FAR, UNFIT };
+/* Up to SWITCH: that many bridges and devices below the switch. */
+enum distance { SWITCH = 63, NEAR, ANYWHERE, FAR, UNFIT };
 
-static enum distance distance(const struct blk_dmabuf_grant *grant, s32 node)
+static u32 distance(const struct blk_dmabuf_grant *grant, s32 node)
 {
+	if (grant->path == BLK_DMABUF_PATH_P2P_SWITCH)
+		return grant->distance < SWITCH ? grant->distance : SWITCH;
 	if (grant->node < 0 || node < 0)
 		return ANYWHERE;
 	return grant->node == node ? NEAR : FAR;
@@ -86,7 +90,7 @@ void BLKDMABUF_OP_SLEEPABLE(near_exit, struct blk_dmabuf_queue *queue)
 
 s32 BLKDMABUF_OP(near_place, struct blk_dmabuf_desc *desc)
 {
-	enum distance best = UNFIT, here;
+	u32 best = UNFIT, here;
 	struct blk_dmabuf_grant grant;
 	int i, slot = -1, chosen = -1;
 	u64 offset = desc->offset;
@@ -111,8 +115,6 @@ s32 BLKDMABUF_OP(near_place, struct blk_dmabuf_desc *desc)
 			best = here;
 			chosen = slot;
 		}
-		if (best == NEAR)
-			break;
 	}
 	if (best == UNFIT)
 		return -ENOSPC;

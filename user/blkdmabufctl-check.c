@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * blkdmabufctl check: can this kernel, this user and this device or file do it,
- * and if not, why not.
+ * blkdmabufctl check: can this kernel, this user, these devices or files and
+ * these buffers do it, and how, and if not, why not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,31 +17,17 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <bpf/btf.h>
 
 #include "blkdmabufctl.h"
 
-enum verdict { NO, YES, INFO, UNKNOWN };
-
 static const char *const verdict_words[] = {
 	[NO] = "no", [YES] = "yes", [INFO] = "-", [UNKNOWN] = "?",
-};
-
-/**
- * struct checks - what was found out so far
- * @list: for JSON
- * @copy: copying will do
- * @usable: nothing that is needed is missing, or may be
- * @refused: reason that the kernel gave for refusing the file
- */
-struct checks {
-	struct json_object	*list;
-	bool			copy;
-	bool			usable;
-	unsigned int		refused;
 };
 
 /* Who relies on the exit status must not be told yes where nobody knows. */
@@ -50,12 +36,13 @@ static bool wanting(enum verdict verdict)
 	return verdict == NO || verdict == UNKNOWN;
 }
 
-static void tell(struct checks *c, const char *name, enum verdict verdict,
-		 const char *text, const char *advice)
+void tell(struct checks *c, const char *name, enum verdict verdict,
+	  const char *text, const char *advice)
 {
 	struct json_object *obj = json_object_new_object();
 
 	add_str(obj, "name", name);
+	add_str(obj, "object", c->object);
 	json_object_object_add(obj, "ok", verdict > YES ? NULL :
 			       json_object_new_boolean(verdict));
 	add_str(obj, "text", text);
@@ -169,6 +156,95 @@ static struct blkdmabuf_ctl *check_programs(struct checks *c)
 	else
 		tell(c, "programs", YES, "the control programs load", NULL);
 	return ctl;
+}
+
+/* ---- How the kernel was built and booted ---- */
+
+static const char *const boot_words[] = {
+	"iommu", "intel_iommu", "amd_iommu", "arm-smmu", "pci", "pcie_",
+	"swiotlb", "disable_acs", "config_acs", "vfio", "nvme", "mem_encrypt",
+};
+
+/* Words of the command line that say where DMA goes. */
+static void check_boot(struct checks *c)
+{
+	char line[2048], found[384] = "-", *word, *save;
+	size_t at = 0, i;
+
+	if (!read_line("/proc/cmdline", line, sizeof(line)))
+		return;
+	for (word = strtok_r(line, " ", &save); word;
+	     word = strtok_r(NULL, " ", &save))
+		for (i = 0; i < ARRAY_SIZE(boot_words); i++) {
+			if (strncmp(word, boot_words[i], strlen(boot_words[i])))
+				continue;
+			if (at < sizeof(found))
+				at += snprintf(found + at, sizeof(found) - at,
+					       "%s%s", at ? " " : "", word);
+			break;
+		}
+	tell(c, "boot", INFO, at ? found : "nothing said about IOMMU or PCI",
+	     NULL);
+}
+
+static const struct {
+	const char	*name;
+	const char	*use;
+} config_options[] = {
+	{ "BLK_DMABUF", "this" },
+	{ "IO_URING", "I/O" },
+	{ "UDMABUF", "memory of processes" },
+	{ "DMABUF_HEAPS", "memory of heaps" },
+	{ "PCI_P2PDMA", "peer to peer" },
+	{ "VFIO_PCI_DMABUF", "memory of PCI devices" },
+};
+
+static bool config_has(const char *path, uint32_t *have)
+{
+	gzFile f = gzopen(path, "re");
+	char line[512];
+	size_t i, len;
+
+	if (!f)
+		return false;
+	*have = 0;
+	while (gzgets(f, line, sizeof(line))) {
+		if (strncmp(line, "CONFIG_", 7))
+			continue;
+		len = strcspn(line + 7, "=");
+		for (i = 0; i < ARRAY_SIZE(config_options); i++)
+			if (strlen(config_options[i].name) == len &&
+			    !strncmp(line + 7, config_options[i].name, len))
+				*have |= 1U << i;
+	}
+	gzclose(f);
+	return true;
+}
+
+static void check_config(struct checks *c)
+{
+	char has[256] = "", lacks[256] = "", *to;
+	struct utsname uts;
+	uint32_t have;
+	size_t i;
+
+	uname(&uts);
+	if (!config_has("/proc/config.gz", &have) &&
+	    !config_has(say("/boot/config-%s", uts.release), &have)) {
+		tell(c, "config", INFO, "not known: neither /proc/config.gz "
+		     "nor a file in /boot", NULL);
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(config_options); i++) {
+		to = have & (1U << i) ? has : lacks;
+		snprintf(to + strlen(to), sizeof(has) - strlen(to), " %s",
+			 config_options[i].name);
+		if (to == lacks)
+			snprintf(to + strlen(to), sizeof(has) - strlen(to),
+				 " (%s)", config_options[i].use);
+	}
+	tell(c, "config", INFO, say("has%s%s%s", *has ? has : " none",
+				    *lacks ? "; lacks" : "", lacks), NULL);
 }
 
 /* ---- File ---- */
@@ -287,28 +363,30 @@ static void tell_mapped(struct checks *c, const struct blk_dmabuf_info *info)
 			 ", with bounce buffers or caches between" : ""), NULL);
 }
 
-/* @name: of a disk below, or empty.  Is it a stack that could be the disk? */
-static bool check_registered(struct checks *c, struct blkdmabuf_ctl *ctl,
-			     const struct device *dev, const char *name,
-			     int dmabuf)
+/* Ids of trials are none that people see. */
+static int try_register(const struct checks *c, struct blkdmabuf_ctl *ctl,
+			const struct device *dev, const struct buffer *buf,
+			struct blk_dmabuf_attach *res)
+{
+	uint32_t flags = BLK_DMABUF_ATTACH_TRIAL;
+
+	if (c->copy)
+		flags |= BLK_DMABUF_ATTACH_COPY;
+	return blkdmabuf_register_flags(ctl, dev->fd, buf->fd, flags, res);
+}
+
+/*
+ * Map, move bytes if they are asked for, and tell what came of it; on a stack
+ * the bytes make the path known.  Is it a stack?
+ */
+static bool check_mapped(struct checks *c, struct blkdmabuf_ctl *ctl,
+			 const struct device *dev, const char *name,
+			 const struct buffer *buf, uint32_t id)
 {
 	struct blk_dmabuf_info info = {};
-	struct blk_dmabuf_attach res;
-	int ret;
+	int ret = blkdmabuf_map(ctl, id);
 
-	ret = blkdmabuf_register_flags(ctl, dev->fd, dmabuf, c->copy ?
-				       BLK_DMABUF_ATTACH_COPY : 0, &res);
-	/* What was said of the file need not be said of its disk. */
-	if (ret && res.reason && res.reason == c->refused)
-		return false;
-	if (ret) {
-		tell(c, "device", NO,
-		     say("%s%s", name, refusal_text(dev, res.reason, ret)),
-		     refusal_advice(dev, res.reason));
-		return false;
-	}
-	ret = blkdmabuf_map(ctl, res.id);
-	blkdmabuf_info(ctl, res.id, &info);
+	blkdmabuf_info(ctl, id, &info);
 	if (ret)
 		tell(c, "device", NO, say("%sa dma-buf attaches but does not "
 					  "map: %s", name,
@@ -316,65 +394,91 @@ static bool check_registered(struct checks *c, struct blkdmabuf_ctl *ctl,
 		     refusal_advice(dev, info.reason));
 	else
 		tell_mapped(c, &info);
-	blkdmabuf_unregister(ctl, res.id);
+	if (c->o->probe && !*name && (!ret || c->copy)) {
+		check_probe(c, dev, buf);
+		blkdmabuf_info(ctl, id, &info);
+	}
+	tell_path(c, &info, buf, name);
 	return !ret && info.flags & BLK_DMABUF_F_STACK;
 }
 
-static void check_below(struct checks *c, struct blkdmabuf_ctl *ctl, dev_t leaf,
-			int dmabuf)
+/* @name: of a disk below, or empty.  Is it a stack that could be the disk? */
+static bool check_registered(struct checks *c, struct blkdmabuf_ctl *ctl,
+			     const struct device *dev, const char *name,
+			     const struct buffer *buf)
 {
-	char dir[PATH_MAX], name[64];
-	struct device dev = { .disk = leaf };
+	struct blk_dmabuf_attach res;
+	bool stack;
+	int ret;
+
+	ret = try_register(c, ctl, dev, buf, &res);
+	/* One that somebody else has made will do, and stays. */
+	if (ret == -EEXIST && res.reason == BLK_DMABUF_DUPLICATE)
+		return check_mapped(c, ctl, dev, name, buf, res.id);
+	if (ret) {
+		tell_no_path(c, &res, buf, *name ? say("%.*s",
+			     (int)strcspn(name, ":"), name) : dev->path);
+		/* What was said of the file need not be said of its disk. */
+		if (!res.reason || res.reason != c->refused)
+			tell(c, "device", NO,
+			     say("%s%s", name,
+				 refusal_text(dev, res.reason, ret)),
+			     refusal_advice(dev, res.reason));
+		return false;
+	}
+	stack = check_mapped(c, ctl, dev, name, buf, res.id);
+	blkdmabuf_unregister(ctl, res.id);
+	return stack;
+}
+
+static void check_below(struct checks *c, struct blkdmabuf_ctl *ctl, dev_t leaf,
+			const struct buffer *buf)
+{
+	char dir[PATH_MAX], name[64], path[64];
+	struct device dev = { .disk = leaf, .path = path };
 
 	if (device_sysfs(leaf, dir, sizeof(dir)))
 		return;
 	snprintf(name, sizeof(name), "%.32s: ", basename(dir));
-	dev.path = say("/dev/%s", basename(dir));
+	snprintf(path, sizeof(path), "/dev/%.32s", basename(dir));
 	dev.fd = open(dev.path, O_RDONLY | O_CLOEXEC);
 	if (dev.fd < 0) {
 		tell(c, "device", UNKNOWN, say("%s%s", name, strerror(errno)),
 		     NULL);
 		return;
 	}
-	check_registered(c, ctl, &dev, name, dmabuf);
+	check_registered(c, ctl, &dev, name, buf);
 	close(dev.fd);
 }
 
-/* Any memory will do; a kernel can have one kind and not the other. */
-static int some_dmabuf(void)
-{
-	size_t size = sysconf(_SC_PAGESIZE);
-	int fd = blkdmabuf_udmabuf(size, 0);
-
-	return fd >= 0 ? fd : blkdmabuf_heap("system", size);
-}
-
-static void check_support(struct checks *c, struct blkdmabuf_ctl *ctl,
-			  const struct device *dev)
+static void check_pair(struct checks *c, struct blkdmabuf_ctl *ctl,
+		       const struct device *dev, const struct buffer *buf)
 {
 	dev_t leaves[MAX_LEAVES];
 	unsigned int nr, i;
-	int dmabuf;
 
-	if (!ctl) {
+	if (!check_registered(c, ctl, dev, "", buf))
+		return;
+	nr = device_leaves(dev->disk, leaves, MAX_LEAVES);
+	for (i = 0; i < nr; i++)
+		if (leaves[i] != dev->disk)
+			check_below(c, ctl, leaves[i], buf);
+}
+
+static void check_support(struct checks *c, struct blkdmabuf_ctl *ctl,
+			  const struct device *dev, const struct buffers *bufs)
+{
+	unsigned int i;
+
+	if (!ctl)
 		tell(c, "device", UNKNOWN, "not tried without the programs",
 		     NULL);
-		return;
-	}
-	dmabuf = some_dmabuf();
-	if (dmabuf < 0) {
-		tell(c, "device", UNKNOWN,
-		     say("no dma-buf to try it with: %s", strerror(-dmabuf)),
+	else if (!bufs->nr)
+		tell(c, "device", UNKNOWN, "no dma-buf to try it with",
 		     "boot a kernel with CONFIG_UDMABUF=y");
-		return;
-	}
-	if (check_registered(c, ctl, dev, "", dmabuf)) {
-		nr = device_leaves(dev->disk, leaves, MAX_LEAVES);
-		for (i = 0; i < nr; i++)
-			if (leaves[i] != dev->disk)
-				check_below(c, ctl, leaves[i], dmabuf);
-	}
-	close(dmabuf);
+	else
+		for (i = 0; i < bufs->nr; i++)
+			check_pair(c, ctl, dev, &bufs->buffer[i]);
 }
 
 static const struct iommu_type {
@@ -457,6 +561,58 @@ static void check_nvme(struct checks *c, int fd, const char *name)
 	     NULL);
 }
 
+#define MAX_QUEUES	64
+
+/* Queue N is that of the CPUs "0-1, 8". */
+static unsigned int list_queues(const char *dir, char *text, size_t len)
+{
+	unsigned int nr = 0;
+	char cpus[64];
+	size_t at = 0;
+
+	*text = 0;
+	while (nr < MAX_QUEUES &&
+	       read_line(say("%s/mq/%u/cpu_list", dir, nr), cpus,
+			 sizeof(cpus))) {
+		if (at < len)
+			at += snprintf(text + at, len - at, "%s%u: %s",
+				       nr ? "; " : "", nr, cpus);
+		nr++;
+	}
+	return nr;
+}
+
+static void check_queues(struct checks *c, dev_t leaf, const char *name)
+{
+	char dir[PATH_MAX], text[384];
+	unsigned int nr;
+
+	if (device_sysfs(leaf, dir, sizeof(dir)))
+		return;
+	nr = list_queues(dir, text, sizeof(text));
+	if (nr)
+		tell(c, "queues", INFO, say("%s%u%s, by CPU: %s", name, nr,
+					    nr == MAX_QUEUES ? " or more" : "",
+					    text), NULL);
+}
+
+static void check_policy(struct checks *c, const struct device *dev)
+{
+	char dir[PATH_MAX], line[256], *start, *end;
+
+	if (!dev->disk || device_sysfs(dev->disk, dir, sizeof(dir)) ||
+	    !read_line(say("%s/queue/dmabuf_policy", dir), line, sizeof(line)))
+		return;
+	start = strchr(line, '[');
+	end = start ? strchr(start, ']') : NULL;
+	if (!end)
+		return;
+	*end = 0;
+	tell(c, "policy", INFO, !strcmp(start + 1, "none") ? "none" :
+	     say("%s decides who may bind what, and where I/O goes",
+		 start + 1), NULL);
+}
+
 /* What does the DMA, below a file or a stack by name. */
 static void check_leaf(struct checks *c, const struct device *dev, dev_t leaf)
 {
@@ -472,6 +628,7 @@ static void check_leaf(struct checks *c, const struct device *dev, dev_t leaf)
 	}
 	check_iommu(c, leaf, name);
 	check_nvme(c, *name ? fd : dev->fd, name);
+	check_queues(c, leaf, name);
 	if (fd >= 0)
 		close(fd);
 }
@@ -515,42 +672,125 @@ static void check_limits(struct checks *c, const struct device *dev)
 	close(chan);
 }
 
-int cmd_check(const struct options *o)
+static int check_options(const struct options *o)
 {
-	struct checks c = {
-		.list = json_object_new_array(), .usable = true,
-		.copy = o->allow_copy,
-	};
-	struct blkdmabuf_ctl *ctl;
-	struct json_object *obj;
-	struct device dev;
-	int ret;
+	struct bar bar;
 
-	if (o->args[0]) {
-		ret = device_open(&dev, o->args[0], O_RDONLY);
-		if (ret)
-			return ret;
+	if (given(o, OPT_PID) && !given(o, OPT_FD))
+		return usage_error("--pid wants", "--fd",
+				   "blkdmabufctl check --help");
+	if ((o->hugetlb || o->shuffle) && !given(o, OPT_UDMABUF))
+		return usage_error("--hugetlb and --shuffle want", "--udmabuf",
+				   "blkdmabufctl check --help");
+	if (o->probe && (!o->args[0] || o->args[1]))
+		return usage_error("--probe wants", "one DEV or FILE",
+				   "blkdmabufctl check --help");
+	if (given(o, OPT_PROBE_RANGE) && !o->probe)
+		return usage_error("--probe-range wants", "--probe",
+				   "blkdmabufctl check --help");
+	return bar_parse(&bar, &o->vfio);
+}
+
+/*
+ * What --probe writes to must be free, and named to the byte: that of a device
+ * has no beginning that is less dear than the rest.
+ */
+static int open_object(struct device *dev, const struct options *o,
+		       const char *path)
+{
+	int ret = device_open(dev, path, o->probe ? O_RDWR | O_EXCL :
+						    O_RDONLY);
+
+	if (ret || !o->probe || dev->file || given(o, OPT_PROBE_RANGE))
+		return ret;
+	close(dev->fd);
+	return usage_error("to --probe a device say where it may be written:",
+			   "--probe-range", "blkdmabufctl check --help");
+}
+
+static int check_object(struct checks *c, struct blkdmabuf_ctl *ctl,
+			const struct buffers *bufs, const char *path)
+{
+	struct device dev;
+	int ret = open_object(&dev, c->o, path);
+
+	if (ret)
+		return ret;
+	c->object = path;
+	c->refused = BLK_DMABUF_OK;
+	if (!want_json && c->o->args[1])
+		printf("\n%s\n", path);
+	if (dev.file)
+		check_file(c, &dev);
+	check_support(c, ctl, &dev, bufs);
+	check_leaves(c, &dev);
+	check_limits(c, &dev);
+	check_policy(c, &dev);
+	close(dev.fd);
+	return EXIT_OK;
+}
+
+/* All must be there before anything is said. */
+static int check_all_open(const struct options *o)
+{
+	struct device dev;
+	unsigned int i;
+	int ret = EXIT_OK;
+
+	for (i = 0; i < MAX_ARGS && o->args[i] && !ret; i++) {
+		ret = open_object(&dev, o, o->args[i]);
+		if (!ret)
+			close(dev.fd);
 	}
-	check_kernel(&c);
-	check_btf(&c);
-	check_privilege(&c);
-	check_bpffs(&c, o->pin);
-	ctl = check_programs(&c);
-	if (o->args[0]) {
-		if (dev.file)
-			check_file(&c, &dev);
-		check_support(&c, ctl, &dev);
-		check_leaves(&c, &dev);
-		check_limits(&c, &dev);
-		close(dev.fd);
-	}
-	blkdmabuf_ctl_close(ctl);
-	obj = json_object_new_object();
-	add_bool(obj, "usable", c.usable);
-	json_object_object_add(obj, "checks", c.list);
+	return ret;
+}
+
+static void check_system(struct checks *c, struct blkdmabuf_ctl **ctl)
+{
+	check_kernel(c);
+	check_config(c);
+	check_boot(c);
+	check_btf(c);
+	check_privilege(c);
+	check_bpffs(c, c->o->pin);
+	*ctl = check_programs(c);
+}
+
+static int tell_usable(struct checks *c)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_bool(obj, "usable", c->usable);
+	json_object_object_add(obj, "checks", c->list);
+	json_object_object_add(obj, "pairs", c->pairs);
 	if (want_json)
 		print_json(obj);
 	else
 		json_object_put(obj);
-	return c.usable ? EXIT_OK : EXIT_FAILED;
+	return c->usable ? EXIT_OK : EXIT_FAILED;
+}
+
+int cmd_check(const struct options *o)
+{
+	struct checks c = {
+		.o = o, .list = json_object_new_array(),
+		.pairs = json_object_new_array(), .usable = true,
+		.copy = o->allow_copy,
+	};
+	struct blkdmabuf_ctl *ctl;
+	struct buffers bufs;
+	unsigned int i;
+	int ret;
+
+	ret = check_options(o) ?: check_all_open(o);
+	if (!ret)
+		ret = buffers_open(&bufs, o);
+	if (ret)
+		return ret;
+	check_system(&c, &ctl);
+	for (i = 0; i < MAX_ARGS && o->args[i] && !ret; i++)
+		ret = check_object(&c, ctl, &bufs, o->args[i]);
+	blkdmabuf_ctl_close(ctl);
+	buffers_close(&bufs);
+	return ret ?: tell_usable(&c);
 }

@@ -141,6 +141,7 @@ static struct json_object *info_json(const struct blk_dmabuf_info *info,
 	add_bool(obj, "stack", info->flags & BLK_DMABUF_F_STACK);
 	add_bool(obj, "may_copy", info->flags & BLK_DMABUF_F_MAY_COPY);
 	add_bool(obj, "only_copies", info->flags & BLK_DMABUF_F_COPY);
+	path_json(obj, info);
 	add_u64(obj, "devices", info->devices);
 	add_u64(obj, "sharers", info->sharers);
 	json_object_object_add(obj, "shared_with", shared_json(info, all));
@@ -221,6 +222,15 @@ static const char *shared_text(const struct blk_dmabuf_info *info,
 	return buf;
 }
 
+static void print_path(const struct blk_dmabuf_info *info)
+{
+	print_line("path", say("%s: %s", blkdmabuf_path_str(info->path),
+			       blkdmabuf_path_text(info->path)));
+	if (info->provider || info->provider_domain)
+		print_line("memory of", provider_text(info));
+	print_line("IOMMU", blkdmabuf_iommu_str(info->iommu));
+}
+
 static void print_info(const struct blk_dmabuf_info *info,
 		       const struct all *all, bool pinned)
 {
@@ -242,6 +252,7 @@ static void print_info(const struct blk_dmabuf_info *info,
 	print_line("state", state_text(info));
 	if (info->reason)
 		print_line("", blkdmabuf_reason_text(info->reason));
+	print_path(info);
 	print_line("ranges", say("%u", info->ranges));
 	print_line("largest I/O", human_size(info->max_io, a));
 	print_line("buffer", flags_text(info));
@@ -309,11 +320,11 @@ static int heap_from_arg(const char *arg)
 static int source_check(const struct options *o)
 {
 	int sources = given(o, OPT_UDMABUF) + given(o, OPT_HEAP_SIZE) +
-		      given(o, OPT_FD);
+		      given(o, OPT_FD) + given(o, OPT_VFIO);
 
 	if (sources != 1)
 		return usage_error("'register' wants exactly one of",
-				   "--udmabuf, --heap, --fd",
+				   "--udmabuf, --heap, --fd, --vfio",
 				   "blkdmabufctl register --help");
 	if (given(o, OPT_PID) && !given(o, OPT_FD))
 		return usage_error("--pid wants", "--fd",
@@ -325,8 +336,10 @@ static int source_check(const struct options *o)
 }
 
 /* A dma-buf, or -exit code. */
-static int source_open(const struct options *o)
+static int source_open(const struct options *o, struct bar *bar)
 {
+	if (given(o, OPT_VFIO))
+		return dmabuf_bar(bar);
 	if (given(o, OPT_UDMABUF))
 		return dmabuf_udmabuf(o, o->udmabuf);
 	if (given(o, OPT_HEAP_SIZE))
@@ -371,14 +384,36 @@ static int register_told(struct blkdmabuf_ctl *ctl, uint32_t id)
 	return ret;
 }
 
+/*
+ * Who closes the device takes its memory back, so that we stay.  Whatever ends us,
+ * the registration ends with us: its map is not pinned.
+ */
+static int hold(const sigset_t *signals)
+{
+	int signal;
+
+	if (!want_json)
+		puts("The device is held open until a signal ends this.");
+	fflush(stdout);
+	sigwait(signals, &signal);
+	return EXIT_OK;
+}
+
 static int register_on(const struct options *o, const struct device *dev,
 		       int dmabuf)
 {
 	struct blk_dmabuf_attach res;
 	struct blkdmabuf_ctl *ctl;
+	sigset_t signals;
 	int ret;
 
-	ret = open_control(&ctl, o->pin);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	if (given(o, OPT_VFIO))
+		sigprocmask(SIG_BLOCK, &signals, NULL);
+	ret = open_control(&ctl, given(o, OPT_VFIO) ? NULL : o->pin);
 	if (ret)
 		return ret;
 	if (blkdmabuf_register_flags(ctl, dev->fd, dmabuf, o->allow_copy ?
@@ -396,6 +431,8 @@ static int register_on(const struct options *o, const struct device *dev,
 		}
 	}
 	ret = register_told(ctl, res.id);
+	if (!ret && given(o, OPT_VFIO))
+		ret = hold(&signals);
 close:
 	blkdmabuf_ctl_close(ctl);
 	return ret;
@@ -405,17 +442,18 @@ int cmd_register(const struct options *o)
 {
 	struct device dev;
 	int dmabuf, ret;
+	struct bar bar;
 
 	/* A reader that went away must not end us before we have cleaned up. */
 	signal(SIGPIPE, SIG_IGN);
-	ret = source_check(o);
+	ret = source_check(o) ?: bar_parse(&bar, &o->vfio);
 	if (!ret)
 		ret = need_kernel();
 	if (!ret)
 		ret = device_open(&dev, o->args[0], O_RDONLY);
 	if (ret)
 		return ret;
-	dmabuf = source_open(o);
+	dmabuf = source_open(o, &bar);
 	if (dmabuf < 0) {
 		close(dev.fd);
 		return -dmabuf;
@@ -573,10 +611,10 @@ int cmd_show(const struct options *o)
 
 /* ---- list ---- */
 
-#define LIST_HEAD	"%6s  %-10s %-8s %10s %7s %4s  %-12s %-10s %10s %10s " \
-			"%10s %6s  %s\n"
-#define LIST_LINE	"%6u  %-10s %-8s %10s %7u %4u  %-12s %-10s %10s %10s " \
-			"%10s %6" PRIu64 "  %s\n"
+#define LIST_HEAD	"%6s  %-10s %-8s %-15s %10s %7s %4s  %-12s %-10s " \
+			"%10s %10s %10s %6s  %s\n"
+#define LIST_LINE	"%6u  %-10s %-8s %-15s %10s %7u %4u  %-12s %-10s " \
+			"%10s %10s %10s %6" PRIu64 "  %s\n"
 
 static void list_line(const struct blk_dmabuf_info *info,
 		      const struct all *all, bool pinned, bool first)
@@ -585,11 +623,12 @@ static void list_line(const struct blk_dmabuf_info *info,
 	char copied[HUMAN_LEN], shared[SHARED_LEN];
 
 	if (first)
-		printf(LIST_HEAD, "ID", "DISK", "STATE", "SIZE", "RANGES",
-		       "DEVS", "EXPORTER", "OWNER", "READ", "WRITTEN", "COPIED",
+		printf(LIST_HEAD, "ID", "DISK", "STATE", "PATH", "SIZE",
+		       "RANGES", "DEVS", "EXPORTER", "OWNER", "READ", "WRITTEN", "COPIED",
 		       "ERRORS", "SHARED WITH");
 	printf(LIST_LINE, info->id, info->disk,
-	       state_text(info), human_size(info->bytes, size), info->ranges,
+	       state_text(info), blkdmabuf_path_str(info->path),
+	       human_size(info->bytes, size), info->ranges,
 	       info->devices, info->exporter, owner_text(info, pinned),
 	       human_size(info->read_bytes, reads),
 	       human_size(info->write_bytes, writes),

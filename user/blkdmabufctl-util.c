@@ -741,6 +741,118 @@ int dmabuf_given(const struct options *o)
 	return -1;
 }
 
+/* "BDF:BAR", or "BDF:BAR:OFFSET:LENGTH"; only a BDF has a dot. */
+static bool parse_bar_word(const char *word, char name[32],
+			   unsigned int *number,
+			   struct blkdmabuf_vfio_range *range)
+{
+	const char *dot = strchr(word, '.'), *bar, *offset, *length;
+
+	*range = (struct blkdmabuf_vfio_range) {};
+	bar = dot ? strchr(dot, ':') : NULL;
+	if (!bar || bar - word >= 32 || bar[1] < '0' || bar[1] > '5')
+		return false;
+	snprintf(name, 32, "%.*s", (int)(bar - word), word);
+	*number = bar[1] - '0';
+	if (!bar[2])
+		return true;
+	offset = bar + 3;
+	length = bar[2] == ':' ? strchr(offset, ':') : NULL;
+	return length &&
+	       parse_size(say("%.*s", (int)(length - offset), offset),
+			  &range->offset) &&
+	       parse_size(length + 1, &range->length) && range->length;
+}
+
+/* Several words are several parts of one BAR. */
+int bar_parse(struct bar *bar, const struct words *words)
+{
+	struct blkdmabuf_vfio_range *range = bar->ranges;
+	unsigned int number, i;
+	char name[32];
+
+	*bar = (struct bar) { .device = -1 };
+	for (i = 0; i < words->nr; i++, range++) {
+		if (!parse_bar_word(words->word[i], name, &number, range))
+			return usage_error("--vfio wants "
+					   "BDF:BAR[:OFFSET:LENGTH], not",
+					   words->word[i],
+					   "--vfio 0000:01:00.0:2");
+		if (i && (strcmp(name, bar->name) || number != bar->number))
+			return usage_error("one dma-buf is memory of one BAR:",
+					   words->word[i],
+					   "a command for each");
+		if (words->nr > 1 && !range->length)
+			return usage_error("that is all of the BAR already:",
+					   words->word[i],
+					   "an offset and a length");
+		strcpy(bar->name, name);
+		bar->number = number;
+	}
+	bar->nr = bar->ranges[0].length ? words->nr : 0;
+	return EXIT_OK;
+}
+
+static const char *vfio_advice(const struct bar *bar, int err)
+{
+	switch (err) {
+	case -ENODEV:
+		return "lspci -D shows the PCI devices";
+	case -ENXIO:
+		return say("driverctl set-override %s vfio-pci; where there is "
+			   "no IOMMU, with vfio.enable_unsafe_noiommu_mode=1",
+			   bar->name);
+	case -EPERM:
+	case -EACCES:
+		return "run it as root; all devices of its IOMMU group have to "
+		       "be driven by vfio-pci";
+	case -EBUSY:
+		return "see who has it open: fuser -v /dev/vfio/* "
+		       "/dev/vfio/devices/*";
+	}
+	return NULL;
+}
+
+static const char *export_advice(const struct bar *bar, int err)
+{
+	switch (err) {
+	case -ENODEV:
+		return say("a BAR that lspci -v -s %s shows to have memory",
+			   bar->name);
+	case -EINVAL:
+		return say("offset and length in multiples of %ld within the "
+			   "BAR", sysconf(_SC_PAGESIZE));
+	case -ENOTTY:
+	case -EOPNOTSUPP:
+		return "boot a kernel with CONFIG_VFIO_PCI_DMABUF=y";
+	}
+	return NULL;
+}
+
+/* The device stays open in @bar. */
+int dmabuf_bar(struct bar *bar)
+{
+	int fd;
+
+	bar->device = blkdmabuf_vfio_open(bar->name);
+	if (bar->device < 0) {
+		fail(.what = "open with vfio", .object = bar->name,
+		     .err = bar->device,
+		     .advice = vfio_advice(bar, bar->device));
+		return -1;
+	}
+	fd = blkdmabuf_vfio_dmabuf(bar->device, bar->number, bar->ranges,
+				   bar->nr);
+	if (fd >= 0)
+		return fd;
+	fail(.what = say("make a dma-buf out of BAR %u of", bar->number),
+	     .object = bar->name, .err = fd,
+	     .advice = export_advice(bar, fd));
+	close(bar->device);
+	bar->device = -1;
+	return -1;
+}
+
 /* Why a mapping failed is kept with the registration. */
 int report_map_failure(struct blkdmabuf_ctl *ctl, uint32_t id, int err,
 		       const char *object)

@@ -32,7 +32,7 @@ struct command {
 	int		(*run)(const struct options *o);
 	unsigned char	min_args;
 	unsigned char	max_args;
-	enum kind	kinds[2];	/* of each argument */
+	enum kind	kinds[2];	/* of each argument; the last goes on */
 };
 
 /* The order of the commands in commands[]; bits of struct option.commands. */
@@ -46,9 +46,9 @@ enum command_id {
 
 static const struct command commands[] = {
 	[CMD_CHECK] = {
-		"check", "[DEV|FILE]",
-		"say whether kernel, device and file can do it",
-		cmd_check, 0, 1, { K_DEV_OR_FILE }
+		"check", "[DEV|FILE]...",
+		"say whether kernel, device and file can do it, and how",
+		cmd_check, 0, MAX_ARGS, { K_DEV_OR_FILE, K_DEV_OR_FILE }
 	},
 	[CMD_REGISTER] = {
 		"register", "DEV|FILE", "register a dma-buf on a disk",
@@ -167,36 +167,52 @@ static const struct option options[] = {
 		"bpffs directory of the map that keeps registrations"
 	},
 	[OPT_UDMABUF] = {
-		"udmabuf", 0, T_SIZE, "SIZE", K_NONE, C(REGISTER),
-		FIELD(udmabuf), "register new memory of this size"
+		"udmabuf", 0, T_SIZE, "SIZE", K_NONE, C(CHECK) | C(REGISTER),
+		FIELD(udmabuf), "use new memory of this size"
 	},
 	[OPT_HEAP_SIZE] = {
 		"heap", 0, T_STRING, "NAME:SIZE", K_HEAP, C(REGISTER),
 		FIELD(heap), "register new memory from a dma-heap"
 	},
 	[OPT_HEAP] = {
-		"heap", 0, T_STRING, "NAME", K_HEAP, MOVING, FIELD(heap),
-		"go through memory from a dma-heap"
+		"heap", 0, T_STRING, "NAME", K_HEAP, C(CHECK) | MOVING,
+		FIELD(heap), "go through memory from a dma-heap"
 	},
 	[OPT_HUGETLB] = {
-		"hugetlb", 0, T_FLAG, NULL, K_NONE, C(REGISTER) | MOVING,
+		"hugetlb", 0, T_FLAG, NULL, K_NONE,
+		C(CHECK) | C(REGISTER) | MOVING,
 		FIELD(hugetlb), "make the new memory out of huge pages"
 	},
 	[OPT_SHUFFLE] = {
-		"shuffle", 0, T_FLAG, NULL, K_NONE, C(REGISTER) | MOVING,
+		"shuffle", 0, T_FLAG, NULL, K_NONE,
+		C(CHECK) | C(REGISTER) | MOVING,
 		FIELD(shuffle), "put its pages in shuffled order"
+	},
+	[OPT_VFIO] = {
+		"vfio", 0, T_LIST, "BDF:BAR[:OFFSET:LENGTH]", K_NONE,
+		C(CHECK) | C(REGISTER), FIELD(vfio),
+		"use memory of a PCI device that vfio-pci drives"
+	},
+	[OPT_PROBE] = {
+		"probe", 0, T_FLAG, NULL, K_NONE, C(CHECK), FIELD(probe),
+		"move 1M both ways, and put back what was there"
+	},
+	[OPT_PROBE_RANGE] = {
+		"probe-range", 0, T_SIZE, "OFFSET", K_NONE, C(CHECK),
+		FIELD(probe_range), "do that there"
 	},
 	[OPT_ID] = {
 		"id", 0, T_U32, "ID", K_ID, C(READ) | C(WRITE), FIELD(id),
 		"use the dma-buf of this registration"
 	},
 	[OPT_FD] = {
-		"fd", 0, T_U32, "N", K_NONE, C(REGISTER) | C(READ) | C(WRITE),
-		FIELD(fd), "use this open file, a dma-buf"
+		"fd", 0, T_U32, "N", K_NONE,
+		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE), FIELD(fd),
+		"use this open file, a dma-buf"
 	},
 	[OPT_PID] = {
 		"pid", 0, T_U32, "PID", K_NONE,
-		C(REGISTER) | C(READ) | C(WRITE), FIELD(pid),
+		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE), FIELD(pid),
 		"the file is open in that process"
 	},
 	[OPT_NO_MAP] = {
@@ -490,11 +506,12 @@ static const char *try_help(const struct parser *p)
 		      "blkdmabufctl --help";
 }
 
-/* Lists are of assignments, so far. */
-static bool add_word(struct words *words, const char *val)
+/* What is to have a '=' has one behind something. */
+static bool add_word(struct words *words, const char *val, const char *arg)
 {
-	if (!strchr(val, '=') || *val == '=' ||
-	    words->nr == ARRAY_SIZE(words->word))
+	if (!*val || words->nr == ARRAY_SIZE(words->word))
+		return false;
+	if (strchr(arg, '=') && (!strchr(val, '=') || *val == '='))
 		return false;
 	words->word[words->nr++] = val;
 	return true;
@@ -515,7 +532,7 @@ static int set_option(const struct parser *p, const struct option *opt,
 		*(const char **)field = val;
 		break;
 	case T_LIST:
-		ok = add_word(field, val);
+		ok = add_word(field, val, opt->arg);
 		break;
 	case T_SIZE:
 		ok = parse_size(val, field);
@@ -812,7 +829,7 @@ static int complete(char **words)
 	else if (!b.cmd)
 		offer_commands(b.group, *words);
 	else if (b.args < b.cmd->max_args)
-		offer_kind(b.cmd->kinds[b.args], *words);
+		offer_kind(b.cmd->kinds[b.args ? 1 : 0], *words);
 	return EXIT_OK;
 }
 

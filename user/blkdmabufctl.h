@@ -3,7 +3,9 @@
  * blkdmabufctl: what its files share.
  *
  *  blkdmabufctl.c		tables of commands and options, parsing, help
- *  blkdmabufctl-check.c	check
+ *  blkdmabufctl-check.c	check: kernel, devices and files
+ *  blkdmabufctl-path.c	check: the path between a disk and a buffer
+ *  blkdmabufctl-probe.c	check --probe: bytes on a range, and back
  *  blkdmabufctl-reg.c		register, unregister, map, unmap, list, show
  *  blkdmabufctl-io.c		read, write, copy: what they ask for
  *  blkdmabufctl-xfer.c		the engine that moves the bytes
@@ -37,6 +39,7 @@ enum exit_code {
 enum option_id {
 	OPT_HELP, OPT_VERSION, OPT_JSON, OPT_PIN,
 	OPT_UDMABUF, OPT_HEAP_SIZE, OPT_HEAP, OPT_HUGETLB, OPT_SHUFFLE,
+	OPT_VFIO, OPT_PROBE, OPT_PROBE_RANGE,
 	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP, OPT_ALLOW_COPY, OPT_REQUIRE_P2P,
 	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
 	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_CREATE,
@@ -49,6 +52,9 @@ struct words {
 	unsigned int	nr;
 	const char	*word[32];
 };
+
+/* As many as 'check' takes. */
+#define MAX_ARGS	16
 
 /* What the command line says; an option that is not given has its default. */
 struct options {
@@ -64,12 +70,14 @@ struct options {
 	bool		create;
 	bool		force;
 	bool		keep_maps;
+	bool		probe;
 	const char	*pin;
 	const char	*heap;
 	const char	*to;
 	const char	*from;
 	const char	*as;
 	struct words	set;
+	struct words	vfio;
 	uint32_t	id;
 	uint32_t	fd;
 	uint32_t	pid;
@@ -83,7 +91,8 @@ struct options {
 	uint64_t	src_offset;
 	uint64_t	dst_offset;
 	uint64_t	block_size;
-	const char	*args[2];	/* what is no option, or NULL */
+	uint64_t	probe_range;
+	const char	*args[MAX_ARGS];	/* what is no option, or NULL */
 };
 
 static inline bool given(const struct options *o, enum option_id id)
@@ -208,8 +217,93 @@ bool read_line(const char *path, char *buf, size_t len);
 int dmabuf_udmabuf(const struct options *o, uint64_t size);
 int dmabuf_heap(const char *name, uint64_t size);
 int dmabuf_given(const struct options *o);
+
+/**
+ * struct bar - memory of a PCI device as a dma-buf
+ * @name: of the device
+ * @number: of the BAR
+ * @device: open vfio device; the dma-buf lives as long as this is open
+ * @ranges: parts of the BAR that it consists of
+ * @nr: how many; 0 means all of the BAR
+ */
+struct bar {
+	char				name[32];
+	unsigned int			number;
+	int				device;
+	struct blkdmabuf_vfio_range	ranges[32];
+	unsigned int			nr;
+};
+
+int bar_parse(struct bar *bar, const struct words *words);
+int dmabuf_bar(struct bar *bar);
 int report_map_failure(struct blkdmabuf_ctl *ctl, uint32_t id, int err,
 		       const char *object);
+
+/* ---- check ---- */
+
+enum verdict { NO, YES, INFO, UNKNOWN };
+
+/**
+ * struct checks - what was found out so far
+ * @o: command line
+ * @list: for JSON
+ * @pairs: for JSON: the path of each pair of a device and a buffer
+ * @object: device or file that it is about, or NULL
+ * @copy: copying will do
+ * @usable: nothing that is needed is missing, or may be
+ * @refused: reason that the kernel gave for refusing the file
+ */
+struct checks {
+	const struct options	*o;
+	struct json_object	*list;
+	struct json_object	*pairs;
+	const char		*object;
+	bool			copy;
+	bool			usable;
+	unsigned int		refused;
+};
+
+void tell(struct checks *c, const char *name, enum verdict verdict,
+	  const char *text, const char *advice);
+
+/**
+ * struct buffer - a dma-buf to try it with
+ * @name: for messages
+ * @fd: the dma-buf
+ * @bar: what it was made of, or NULL
+ * @size: bytes
+ */
+struct buffer {
+	char		name[64];
+	int		fd;
+	struct bar	*bar;
+	uint64_t	size;
+};
+
+#define MAX_BUFFERS	4
+
+/**
+ * struct buffers - all of them
+ * @buffer: each
+ * @nr: how many
+ * @bar: memory of another device, if that is one
+ */
+struct buffers {
+	struct buffer	buffer[MAX_BUFFERS];
+	unsigned int	nr;
+	struct bar	bar;
+};
+
+int buffers_open(struct buffers *bufs, const struct options *o);
+void buffers_close(struct buffers *bufs);
+const char *provider_text(const struct blk_dmabuf_info *info);
+void path_json(struct json_object *obj, const struct blk_dmabuf_info *info);
+void tell_path(struct checks *c, const struct blk_dmabuf_info *info,
+	       const struct buffer *buf, const char *name);
+void tell_no_path(struct checks *c, const struct blk_dmabuf_attach *res,
+		  const struct buffer *buf, const char *disk);
+void check_probe(struct checks *c, const struct device *dev,
+		 const struct buffer *buf);
 
 /* ---- The engine ---- */
 

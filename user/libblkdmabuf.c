@@ -159,10 +159,9 @@ static const struct reason_words reason_words[] = {
 	       "use a file without these: lsattr and findmnt show them; a copy "
 	       "made with other settings will do, and so will --allow-copy"),
 	REASON(MEMORY,
-	       "it cannot be told what memory an address of the buffer belongs "
-	       "to",
-	       "use the memory of another exporter, or boot with "
-	       "iommu.passthrough=1"),
+	       "it cannot be told what memory the buffer is, or it is that of "
+	       "several devices",
+	       "use system memory, or memory in a BAR of one PCI device"),
 	REASON(MOVED,
 	       "the exporter moved the buffer again and again before the I/O "
 	       "reached the device",
@@ -182,6 +181,17 @@ static const struct reason_words reason_words[] = {
 	       "peer-to-peer memory is demanded, and the buffer is system RAM",
 	       "use memory of a device, where the system has a path between "
 	       "the two, or do without --require-p2p"),
+	REASON(SWITCH,
+	       "a switch on the way between the devices cannot be trusted to "
+	       "route peer-to-peer I/O behind an IOMMU that translates",
+	       "boot with iommu.passthrough=1, or put the devices below a "
+	       "switch whose ports have ACS, with redirection off "
+	       "(pci=disable_acs_redir=), or below two root ports"),
+	REASON(HOST_BRIDGE,
+	       "peer-to-peer I/O would go through a host bridge that is not "
+	       "known to pass it on",
+	       "put both devices below one switch, or use another machine; "
+	       "with an IOMMU that translates try iommu.passthrough=1"),
 };
 
 _Static_assert(ARRAY_SIZE(reason_words) == BLK_DMABUF_NR_REASONS,
@@ -198,6 +208,55 @@ static const struct reason_words *reason_find(unsigned int reason)
 	if (reason >= ARRAY_SIZE(reason_words) || !reason_words[reason].name)
 		return &unknown_reason;
 	return &reason_words[reason];
+}
+
+static const struct {
+	const char *name;
+	const char *text;
+} path_words[] = {
+	[BLK_DMABUF_PATH_NONE] = {
+		"none", "not known, because nothing is mapped"
+	},
+	[BLK_DMABUF_PATH_PREMAPPED] = {
+		"premapped", "DMA to system memory, mapped beforehand"
+	},
+	[BLK_DMABUF_PATH_P2P_SWITCH] = {
+		"p2p-switch", "peer to peer, below one bridge or switch"
+	},
+	[BLK_DMABUF_PATH_P2P_HOST_BRIDGE] = {
+		"p2p-host-bridge", "peer to peer, through the host bridge"
+	},
+	[BLK_DMABUF_PATH_COPY] = {
+		"copy", "the CPU copies"
+	},
+	[BLK_DMABUF_PATH_REFUSED] = {
+		"refused", "there is no way"
+	},
+};
+
+const char *blkdmabuf_path_str(unsigned int path)
+{
+	return path < ARRAY_SIZE(path_words) ? path_words[path].name :
+					       "unknown";
+}
+
+const char *blkdmabuf_path_text(unsigned int path)
+{
+	return path < ARRAY_SIZE(path_words) ? path_words[path].text :
+	       "a path that is newer than this program";
+}
+
+static const char *const iommu_words[] = {
+	[BLK_DMABUF_IOMMU_UNKNOWN]	= "unknown",
+	[BLK_DMABUF_IOMMU_OFF]		= "off",
+	[BLK_DMABUF_IOMMU_PASSTHROUGH]	= "passthrough",
+	[BLK_DMABUF_IOMMU_STRICT]	= "strict",
+	[BLK_DMABUF_IOMMU_LAZY]		= "lazy",
+};
+
+const char *blkdmabuf_iommu_str(unsigned int iommu)
+{
+	return iommu < ARRAY_SIZE(iommu_words) ? iommu_words[iommu] : "unknown";
 }
 
 const char *blkdmabuf_state_str(unsigned int state)

@@ -46,6 +46,31 @@ struct io_uring_sqe;
 const char *blkdmabuf_state_str(unsigned int state);
 
 /**
+ * blkdmabuf_path_str - "none", "premapped", "p2p-switch", "p2p-host-bridge",
+ *	"copy", "refused", or "unknown"
+ * @path: enum blk_dmabuf_path
+ *
+ * Return: a constant string, never NULL.
+ */
+const char *blkdmabuf_path_str(unsigned int path);
+
+/**
+ * blkdmabuf_path_text - what a path means, in one clause
+ * @path: enum blk_dmabuf_path
+ *
+ * Return: a constant string, no capital, no full stop; never NULL.
+ */
+const char *blkdmabuf_path_text(unsigned int path);
+
+/**
+ * blkdmabuf_iommu_str - "unknown", "off", "passthrough", "strict", "lazy"
+ * @iommu: enum blk_dmabuf_iommu
+ *
+ * Return: a constant string, never NULL.
+ */
+const char *blkdmabuf_iommu_str(unsigned int iommu);
+
+/**
  * blkdmabuf_reason_str - name of a reason: that of the constant, no prefix
  * @reason: enum blk_dmabuf_reason
  *
@@ -459,6 +484,69 @@ int blkdmabuf_udmabuf(uint64_t size, unsigned int flags);
  * heap; -ENOMEM.
  */
 int blkdmabuf_heap(const char *name, uint64_t size);
+
+/**
+ * struct blkdmabuf_vfio_range - a part of a BAR
+ * @offset: first byte in the BAR, a multiple of the page size
+ * @length: bytes, a multiple of the page size
+ */
+struct blkdmabuf_vfio_range {
+	uint64_t	offset;
+	uint64_t	length;
+};
+
+/**
+ * blkdmabuf_vfio_open - open a PCI device that vfio-pci drives
+ * @device: its name, such as "0000:01:00.0"; the domain 0000: may be left out
+ *
+ * By the device's node and /dev/iommu, or by its group and /dev/vfio/vfio where
+ * these are missing.  Memory access of the device is switched on.
+ *
+ * Return: file descriptor of the device; -ENODEV if there is no such device;
+ * -ENXIO if vfio does not drive it; -EPERM without permission, or if another
+ * device of its group has another driver; -EBUSY if somebody else has it open.
+ */
+int blkdmabuf_vfio_open(const char *device);
+
+/**
+ * blkdmabuf_vfio_region - where a region of a device is in its file
+ * @device: from blkdmabuf_vfio_open()
+ * @index: 0 to 5 for BARs, VFIO_PCI_*_REGION_INDEX
+ * @offset: out: for pread(), pwrite(), mmap(); NULL if not wanted
+ * @size: out: 0 if there is no such BAR; NULL if not wanted
+ *
+ * A dma-buf of a BAR has no mmap(), but the device has.
+ *
+ * Return: 0 or -errno.
+ */
+int blkdmabuf_vfio_region(int device, unsigned int index, uint64_t *offset,
+			  uint64_t *size);
+
+/**
+ * blkdmabuf_vfio_memory - switch memory access of a device on or off
+ * @device: from blkdmabuf_vfio_open()
+ * @on: off takes its dma-bufs away from whoever has them mapped; on permits to
+ *	map them again
+ *
+ * Return: 0 or -errno.
+ */
+int blkdmabuf_vfio_memory(int device, int on);
+
+/**
+ * blkdmabuf_vfio_dmabuf - a dma-buf out of a BAR
+ * @device: from blkdmabuf_vfio_open(); has to stay open as long as the dma-buf
+ *	is to be used
+ * @bar: 0 to 5
+ * @ranges: parts of it, in the order they shall have in the buffer
+ * @nr: how many; 0 for all of the BAR
+ *
+ * Return: file descriptor; -ENODEV if there is no such BAR, or it has no
+ * memory; -EINVAL (range leaves the BAR, unaligned; no such number; not possible
+ * with this device); -ENOTTY if the kernel is too old.
+ */
+int blkdmabuf_vfio_dmabuf(int device, unsigned int bar,
+			  const struct blkdmabuf_vfio_range *ranges,
+			  unsigned int nr);
 
 /**
  * blkdmabuf_size - size of a dma-buf

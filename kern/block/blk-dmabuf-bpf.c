@@ -129,7 +129,7 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
 	/* The program may pass memory that is written to while this runs. */
 	mine = *args;
 	mine.id = 0;
-	if (mine.flags & ~BLK_DMABUF_ATTACH_COPY) {
+	if (mine.flags & ~(BLK_DMABUF_ATTACH_COPY | BLK_DMABUF_ATTACH_TRIAL)) {
 		mine.reason = BLK_DMABUF_OK;
 		reg = ERR_PTR(-EINVAL);
 	} else if (!blk_dmabuf_has_caller()) {

@@ -3,6 +3,7 @@
  * Block I/O on dma-bufs, for the files that it is made of.  Each knows only
  * those before it:
  *
+ *	blk-dmabuf-p2p.c	the way to memory of another PCI device
  *	blk-dmabuf.c		registrations, buffers, attachments, mappings
  *	blk-dmabuf-bio.c	hooks of bios and requests
  *	blk-dmabuf-policy.c	policies
@@ -43,7 +44,37 @@ struct file;
 struct kiocb;
 struct kstat;
 struct mem_cgroup;
+struct pci_dev;
 struct sg_table;
+
+/* The largest that a way has room for; of more nobody cares how many. */
+#define BLK_DMABUF_MAX_DISTANCE	63
+
+/**
+ * union blk_dmabuf_way - the way between a device and the memory of a buffer
+ * @domain: of the PCI device whose memory it is
+ * @provider: that device, as PCI_DEVID() has it
+ * @bar: BAR that the memory begins in
+ * @distance: bridges and devices in between, as pci_p2pdma_distance() counts
+ * @path: enum blk_dmabuf_path
+ * @iommu: enum blk_dmabuf_iommu
+ * @acs: a port in between redirects to the host bridge
+ * @all: the same in one word, to be read without a lock
+ */
+union blk_dmabuf_way {
+	struct {
+		u64	domain:32,
+			provider:16,
+			bar:3,
+			distance:6,
+			path:3,
+			iommu:3,
+			acs:1;
+	};
+	u64	all;
+};
+
+static_assert(sizeof(union blk_dmabuf_way) == sizeof(u64));
 
 /**
  * struct blk_dmabuf_range - contiguous DMA addresses
@@ -72,6 +103,7 @@ struct blk_dmabuf_range {
  * @boundary: power of 2 that no range crosses a multiple of
  * @sync: the CPU and the device do not see the same memory at all times
  * @peer: the memory is not system RAM
+ * @way: the way to it
  * @nr_ranges: ranges in use
  * @max_ranges: ranges allocated, without the sentinel
  * @ranges: the range index: the ranges by ascending @start, and a sentinel
@@ -91,6 +123,7 @@ struct blk_dmabuf_mapping {
 	u64				boundary;
 	bool				sync;
 	bool				peer;
+	union blk_dmabuf_way		way;
 	unsigned int			nr_ranges;
 	unsigned int			max_ranges;
 	struct blk_dmabuf_range		ranges[];
@@ -109,6 +142,9 @@ struct blk_dmabuf_mapping {
  * @generation: mappings made
  * @synced: one of them had to be synced; under the resv lock
  * @node: NUMA node of the memory that was mapped last, or NUMA_NO_NODE
+ * @way: to what is mapped, or to what could not be mapped last; ->path 0 if there
+ *	is neither, ->iommu is always there.  Written under the resv lock, once
+ *	@list is an entry
  * @rcu: frees it
  */
 struct blk_dmabuf_attachment {
@@ -122,6 +158,7 @@ struct blk_dmabuf_attachment {
 	u64					generation;
 	bool					synced;
 	int					node;
+	union blk_dmabuf_way			way;
 	struct rcu_head				rcu;
 };
 
@@ -315,6 +352,51 @@ struct blk_dmabuf_io {
 	u64				placed_by;
 };
 
+/* ---- blk-dmabuf-p2p.c ---- */
+
+/**
+ * struct blk_dmabuf_peer - memory of a PCI device
+ * @dev: device that does the DMA
+ * @bus: addresses are those on the bus, not the CPU's
+ * @provider: whose memory it is, with a reference, or NULL
+ * @node: its NUMA node, or NUMA_NO_NODE
+ * @bar: the BAR that was looked at last
+ * @start: first address of it
+ * @end: last address of it
+ */
+struct blk_dmabuf_peer {
+	struct device	*dev;
+	bool		bus;
+	struct pci_dev	*provider;
+	int		node;
+	unsigned int	bar;
+	u64		start;
+	u64		end;
+};
+
+#ifdef CONFIG_BLK_DMABUF_P2P
+bool blk_dmabuf_peer_find(struct blk_dmabuf_peer *peer, u64 addr);
+enum blk_dmabuf_reason blk_dmabuf_peer_way(const struct blk_dmabuf_peer *peer,
+					   union blk_dmabuf_way *way);
+void blk_dmabuf_peer_put(struct blk_dmabuf_peer *peer);
+#else
+static inline bool blk_dmabuf_peer_find(struct blk_dmabuf_peer *peer, u64 addr)
+{
+	return false;
+}
+
+static inline enum blk_dmabuf_reason
+blk_dmabuf_peer_way(const struct blk_dmabuf_peer *peer,
+		    union blk_dmabuf_way *way)
+{
+	return BLK_DMABUF_MEMORY;
+}
+
+static inline void blk_dmabuf_peer_put(struct blk_dmabuf_peer *peer)
+{
+}
+#endif
+
 /* ---- blk-dmabuf.c ---- */
 
 extern atomic64_t blk_dmabuf_refused[BLK_DMABUF_NR_REASONS];
@@ -382,6 +464,7 @@ void blk_dmabuf_release(struct blk_dmabuf *reg);
 void blk_dmabuf_release_later(struct blk_dmabuf *reg);
 u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg);
 int blk_dmabuf_get_node(struct blk_dmabuf *reg);
+union blk_dmabuf_way blk_dmabuf_get_way(struct blk_dmabuf *reg);
 void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info);
 int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len);
 

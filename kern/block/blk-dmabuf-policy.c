@@ -173,6 +173,8 @@ void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,
 			   const struct blk_dmabuf_slots *slots,
 			   struct blk_dmabuf *reg, u32 slot)
 {
+	union blk_dmabuf_way way = blk_dmabuf_get_way(reg);
+
 	*grant = (struct blk_dmabuf_grant) {
 		.dev	= slots->dev,
 		.id	= reg->id,
@@ -182,6 +184,10 @@ void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,
 		.uid	= slots->uid,
 		.cgroup	= slots->cgroup,
 		.bytes	= reg->buf->bytes,
+		.path	= way.path,
+		.distance = way.distance,
+		.provider_domain = way.domain,
+		.provider = way.provider,
 	};
 }
 
@@ -210,7 +216,7 @@ __bpf_kfunc void bpf_blk_dmabuf_place(struct blk_dmabuf_desc *desc, u32 slot,
  * bpf_blk_dmabuf_slot - look at a slot of an I/O's channel
  * @desc: the I/O
  * @slot: the slot
- * @grant: filled in, the registration's id, flags, node, size
+ * @grant: filled in, the registration's id, flags, node, size, path
  * @grant__sz: size of @grant
  *
  * To be called from place().

@@ -96,6 +96,10 @@ static DEFINE_HASHTABLE(blk_dmabuf_disks, BLK_DMABUF_HASH_BITS);
 static DEFINE_HASHTABLE(blk_dmabuf_devs, BLK_DMABUF_HASH_BITS);
 static DEFINE_XARRAY_ALLOC1(blk_dmabuf_ids);
 static u32 blk_dmabuf_next_id;
+static u32 blk_dmabuf_next_trial;
+
+/* Ids of trials start here, so that they leave no gaps between the others. */
+#define BLK_DMABUF_TRIAL_IDS	BIT(30)
 
 static atomic64_t blk_dmabuf_mapping_seq;
 
@@ -142,6 +146,8 @@ bool blk_dmabuf_copyable(enum blk_dmabuf_reason reason)
 	case BLK_DMABUF_MEMORY:
 	case BLK_DMABUF_MOVED:
 	case BLK_DMABUF_HOLE:
+	case BLK_DMABUF_SWITCH:
+	case BLK_DMABUF_HOST_BRIDGE:
 		return true;
 	default:
 		return false;
@@ -319,64 +325,156 @@ bool blk_dmabuf_mapping_fits(const struct blk_dmabuf_mapping *mapping,
  * Mapping and its end.  All under the resv lock.
  */
 
-enum blk_dmabuf_where { BLK_DMABUF_RAM, BLK_DMABUF_PEER, BLK_DMABUF_UNKNOWN };
+/* It stays like that as long as a driver is bound. */
+static enum blk_dmabuf_iommu blk_dmabuf_iommu_of(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (!domain)
+		return BLK_DMABUF_IOMMU_OFF;
+	switch (domain->type) {
+	case IOMMU_DOMAIN_IDENTITY:
+		return BLK_DMABUF_IOMMU_PASSTHROUGH;
+	case IOMMU_DOMAIN_DMA:
+		return BLK_DMABUF_IOMMU_STRICT;
+	case IOMMU_DOMAIN_DMA_FQ:
+		return BLK_DMABUF_IOMMU_LAZY;
+	default:
+		return BLK_DMABUF_IOMMU_UNKNOWN;
+	}
+}
+
+/* Nothing is mapped. */
+static void blk_dmabuf_set_path(struct blk_dmabuf_attachment *attach,
+				enum blk_dmabuf_path path)
+{
+	union blk_dmabuf_way way = {
+		.path	= path,
+		.iommu	= attach->way.iommu,
+	};
+
+	WRITE_ONCE(attach->way.all, way.all);
+}
+
+enum blk_dmabuf_where {
+	BLK_DMABUF_UNKNOWN,
+	BLK_DMABUF_RAM,
+	BLK_DMABUF_PEER,
+	BLK_DMABUF_BUS,
+};
 
 /*
- * Classify the memory behind a DMA address.  A translated address that the IOMMU
- * does not know is a bus address, which only a peer can have.
+ * Classify the memory behind a DMA address; @at is where the CPU has it.  A
+ * translated address that the IOMMU does not know is a bus address, which only
+ * a peer can have.
  */
 static enum blk_dmabuf_where blk_dmabuf_locate(struct device *dev,
-					       dma_addr_t addr,
-					       phys_addr_t *phys)
+					       dma_addr_t addr, u64 *at)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	bool translated = domain && domain->type != IOMMU_DOMAIN_IDENTITY;
+	phys_addr_t phys;
 
 	if (!translated && get_dma_ops(dev))
 		return BLK_DMABUF_UNKNOWN;
-	*phys = translated ? iommu_iova_to_phys(domain, addr) :
-			     dma_to_phys(dev, addr);
-	if (translated && !*phys)
-		return BLK_DMABUF_PEER;
-	if (*phys == (phys_addr_t)-1)
+	phys = translated ? iommu_iova_to_phys(domain, addr) :
+			    dma_to_phys(dev, addr);
+	*at = phys;
+	if (translated && !phys) {
+		*at = addr;
+		return BLK_DMABUF_BUS;
+	}
+	if (phys == (phys_addr_t)-1)
 		return BLK_DMABUF_UNKNOWN;
-	return page_is_ram(PHYS_PFN(*phys)) ? BLK_DMABUF_RAM : BLK_DMABUF_PEER;
+	return page_is_ram(PHYS_PFN(phys)) ? BLK_DMABUF_RAM : BLK_DMABUF_PEER;
 }
 
-/* Look at both ends of each entry; memory of two kinds is refused. */
-static bool blk_dmabuf_classify(struct blk_dmabuf_mapping *mapping,
-				struct device *dev, struct sg_table *sgt)
+/**
+ * struct blk_dmabuf_look - what the addresses looked at have in common
+ * @where: kind of memory
+ * @node: NUMA node of the first
+ * @peer: whose memory it is, if it is a peer's
+ */
+struct blk_dmabuf_look {
+	enum blk_dmabuf_where	where;
+	int			node;
+	struct blk_dmabuf_peer	peer;
+};
+
+/* False: it cannot be told what is there, or something else than before. */
+static bool blk_dmabuf_look_at(struct blk_dmabuf_look *look, dma_addr_t addr)
 {
-	enum blk_dmabuf_where first = BLK_DMABUF_UNKNOWN;
+	enum blk_dmabuf_where where;
+	bool first = look->where == BLK_DMABUF_UNKNOWN;
+	u64 at = 0;
+
+	where = blk_dmabuf_locate(look->peer.dev, addr, &at);
+	if (where == BLK_DMABUF_UNKNOWN || (!first && where != look->where))
+		return false;
+	look->where = where;
+	look->peer.bus = where == BLK_DMABUF_BUS;
+	if (where != BLK_DMABUF_RAM && !blk_dmabuf_peer_find(&look->peer, at))
+		return false;
+	if (first)
+		look->node = where == BLK_DMABUF_RAM ?
+			     pfn_to_nid(PHYS_PFN(at)) : look->peer.node;
+	return true;
+}
+
+/* Look at both ends of each entry. */
+static bool blk_dmabuf_look_at_all(struct blk_dmabuf_mapping *mapping,
+				   struct blk_dmabuf_look *look,
+				   struct sg_table *sgt)
+{
+	struct device *dev = mapping->attach->dev;
 	struct scatterlist *sg;
 	unsigned int i;
 
-	WRITE_ONCE(mapping->attach->node, NUMA_NO_NODE);
 	for_each_sgtable_dma_sg(sgt, sg, i) {
 		dma_addr_t addr = sg_dma_address(sg);
-		enum blk_dmabuf_where where;
-		phys_addr_t phys = 0, end;
 
 		cond_resched();
-		where = blk_dmabuf_locate(dev, addr, &phys);
-		if (!i) {
-			first = where;
-			if (where == BLK_DMABUF_RAM)
-				WRITE_ONCE(mapping->attach->node,
-					   pfn_to_nid(PHYS_PFN(phys)));
-		}
-		if (where == BLK_DMABUF_UNKNOWN || where != first)
+		if (!blk_dmabuf_look_at(look, addr))
 			return false;
 		if (sg_dma_len(sg) > PAGE_SIZE &&
-		    blk_dmabuf_locate(dev, addr + sg_dma_len(sg) - 1, &end) !=
-		    first)
+		    !blk_dmabuf_look_at(look, addr + sg_dma_len(sg) - 1))
 			return false;
 		/* Peers are neither cached nor bounced. */
-		if (where == BLK_DMABUF_RAM)
+		if (look->where == BLK_DMABUF_RAM)
 			mapping->sync |= dma_need_sync(dev, addr);
 	}
-	mapping->peer = first == BLK_DMABUF_PEER;
 	return true;
+}
+
+/*
+ * Say what memory is mapped, and which way leads to it.  Memory of two kinds,
+ * or of two devices, is refused.  What was found out is kept in the attachment,
+ * whether it is refused or not.
+ */
+static enum blk_dmabuf_reason
+blk_dmabuf_classify(struct blk_dmabuf_mapping *mapping, struct sg_table *sgt)
+{
+	struct blk_dmabuf_attachment *attach = mapping->attach;
+	struct blk_dmabuf_look look = {
+		.node = NUMA_NO_NODE, .peer = { .dev = attach->dev },
+	};
+	enum blk_dmabuf_reason reason = BLK_DMABUF_MEMORY;
+	union blk_dmabuf_way way = { .iommu = attach->way.iommu }, refused;
+
+	if (blk_dmabuf_look_at_all(mapping, &look, sgt)) {
+		reason = BLK_DMABUF_OK;
+		way.path = BLK_DMABUF_PATH_PREMAPPED;
+		if (look.peer.provider)
+			reason = blk_dmabuf_peer_way(&look.peer, &way);
+	}
+	blk_dmabuf_peer_put(&look.peer);
+	WRITE_ONCE(attach->node, look.node);
+	refused = way;
+	refused.path = BLK_DMABUF_PATH_REFUSED;
+	WRITE_ONCE(attach->way.all, refused.all);
+	mapping->way = way;
+	mapping->peer = look.where != BLK_DMABUF_RAM;
+	return reason;
 }
 
 /* How many ranges the entries of @sgt make when those that touch are merged. */
@@ -431,11 +529,13 @@ blk_dmabuf_mapping_build(struct blk_dmabuf_attachment *attach,
 			 struct sg_table *sgt, enum blk_dmabuf_reason *reason)
 {
 	struct blk_dmabuf_mapping probe = { .attach = attach }, *mapping;
+	enum blk_dmabuf_reason refused;
 	unsigned int ranges;
 	int error;
 
-	if (!blk_dmabuf_classify(&probe, attach->dev, sgt)) {
-		*reason = BLK_DMABUF_MEMORY;
+	refused = blk_dmabuf_classify(&probe, sgt);
+	if (refused != BLK_DMABUF_OK) {
+		*reason = refused;
 		return ERR_PTR(-EOPNOTSUPP);
 	}
 	ranges = probe.sync ? sgt->nents : blk_dmabuf_count_ranges(sgt);
@@ -446,6 +546,7 @@ blk_dmabuf_mapping_build(struct blk_dmabuf_attachment *attach,
 	mapping->sgt = sgt;
 	mapping->sync = probe.sync;
 	mapping->peer = probe.peer;
+	mapping->way = probe.way;
 	error = blk_dmabuf_fill(mapping, sgt);
 	if (!error)
 		return mapping;
@@ -472,6 +573,7 @@ static void blk_dmabuf_unpublish(struct blk_dmabuf_attachment *attach)
 	if (!mapping)
 		return;
 	RCU_INIT_POINTER(attach->mapping, NULL);
+	blk_dmabuf_set_path(attach, BLK_DMABUF_PATH_NONE);
 	/* blk_dmabuf_map_locked() finishes one before it publishes the next. */
 	WARN_ON_ONCE(attach->dying);
 	attach->dying = mapping;
@@ -531,6 +633,8 @@ static int blk_dmabuf_map_locked(struct blk_dmabuf_attachment *attach,
 	if (blk_dmabuf_published(attach))
 		return 0;
 	blk_dmabuf_finish(attach, false);
+	/* Until it has succeeded. */
+	blk_dmabuf_set_path(attach, BLK_DMABUF_PATH_REFUSED);
 	sgt = dma_buf_map_attachment(attach->attach, buf->dir);
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
@@ -554,9 +658,8 @@ static int blk_dmabuf_map_locked(struct blk_dmabuf_attachment *attach,
 	}
 	attach->generation++;
 	attach->synced |= mapping->sync;
-	trace_blk_dmabuf_map(buf->inode, dev_name(attach->dev),
-			     attach->generation, mapping->nr_ranges,
-			     mapping->sync, mapping->peer);
+	WRITE_ONCE(attach->way.all, mapping->way.all);
+	trace_blk_dmabuf_map(mapping);
 	rcu_assign_pointer(attach->mapping, mapping);
 	return 0;
 
@@ -707,6 +810,7 @@ blk_dmabuf_attachment_make(struct blk_dmabuf *reg, const struct device *dev)
 		goto put_device;
 	}
 	refcount_inc(&buf->ref);
+	attach->way.iommu = blk_dmabuf_iommu_of(attach->dev);
 	error = blk_dmabuf_attachment_publish(attach);
 	if (error) {
 		blk_dmabuf_attachment_free(attach);
@@ -1423,6 +1527,17 @@ static struct blk_dmabuf *blk_dmabuf_on(struct blk_dmabuf_buffer *buf,
 	return NULL;
 }
 
+static int blk_dmabuf_alloc_id(struct blk_dmabuf *reg, bool trial)
+{
+	if (trial)
+		return xa_alloc_cyclic(&blk_dmabuf_ids, &reg->id, reg,
+				       XA_LIMIT(BLK_DMABUF_TRIAL_IDS, INT_MAX),
+				       &blk_dmabuf_next_trial, GFP_KERNEL);
+	return xa_alloc_cyclic(&blk_dmabuf_ids, &reg->id, reg,
+			       XA_LIMIT(1, BLK_DMABUF_TRIAL_IDS - 1),
+			       &blk_dmabuf_next_id, GFP_KERNEL);
+}
+
 /* Enter into the registry, unless the pair is there or the disk is going. */
 static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
 			      struct dma_buf *dmabuf,
@@ -1452,8 +1567,7 @@ static int blk_dmabuf_publish(struct blk_dmabuf *reg, struct gendisk *disk,
 	if (error)
 		goto put;
 	reg->buf = buf;
-	error = xa_alloc_cyclic(&blk_dmabuf_ids, &reg->id, reg, xa_limit_31b,
-				&blk_dmabuf_next_id, GFP_KERNEL);
+	error = blk_dmabuf_alloc_id(reg, args->flags & BLK_DMABUF_ATTACH_TRIAL);
 	if (error < 0)
 		goto del;
 	if (!buf->nr_regs++) {
@@ -2056,6 +2170,66 @@ blk_dmabuf_reg_mapping(const struct blk_dmabuf *reg)
 	return best;
 }
 
+/* The farthest way of those to the devices that @reg is attached to. */
+static union blk_dmabuf_way blk_dmabuf_reg_way(const struct blk_dmabuf *reg)
+{
+	const struct blk_dmabuf_attachment *attach;
+	union blk_dmabuf_way way, worst = {};
+
+	list_for_each_entry_rcu(attach, &reg->buf->attachments, list) {
+		if (!reg->wide && attach->dev != reg->dma_dev)
+			continue;
+		way.all = READ_ONCE(attach->way.all);
+		if (!worst.all || way.path > worst.path ||
+		    (way.path == worst.path && way.distance > worst.distance))
+			worst = way;
+	}
+	return worst;
+}
+
+/* What I/O on @reg does as things are now; @path is what is mapped. */
+static enum blk_dmabuf_path blk_dmabuf_path_of(const struct blk_dmabuf *reg,
+					       enum blk_dmabuf_path path)
+{
+	enum blk_dmabuf_reason reason = READ_ONCE(reg->reason);
+
+	/* These are about one I/O, and not about the next. */
+	if (reason == BLK_DMABUF_HOLE || reason == BLK_DMABUF_MOVED)
+		reason = BLK_DMABUF_OK;
+	if (path == BLK_DMABUF_PATH_NONE && reason == BLK_DMABUF_OK)
+		return path;
+	/* What is mapped need not suit the disk. */
+	if (path != BLK_DMABUF_PATH_NONE && path != BLK_DMABUF_PATH_REFUSED &&
+	    reason != BLK_DMABUF_LAYOUT)
+		return path;
+	return reg->may_copy &&
+	       (reason == BLK_DMABUF_OK || blk_dmabuf_copyable(reason)) ?
+	       BLK_DMABUF_PATH_COPY : BLK_DMABUF_PATH_REFUSED;
+}
+
+/**
+ * blk_dmabuf_get_way - the way between disk and buffer of a registration
+ * @reg: registration
+ *
+ * Return: the way; ->path is %BLK_DMABUF_PATH_NONE if that is not known, or
+ * @reg is dead
+ */
+union blk_dmabuf_way blk_dmabuf_get_way(struct blk_dmabuf *reg)
+{
+	union blk_dmabuf_way way = {};
+
+	if (READ_ONCE(reg->dead))
+		return way;
+	guard(rcu)();
+	if (blk_dmabuf_only_copies(reg)) {
+		way.path = BLK_DMABUF_PATH_COPY;
+		return way;
+	}
+	way = blk_dmabuf_reg_way(reg);
+	way.path = blk_dmabuf_path_of(reg, way.path);
+	return way;
+}
+
 /**
  * blk_dmabuf_get_flags - BLK_DMABUF_F_* of a registration and its mapping
  * @reg: registration
@@ -2079,6 +2253,8 @@ u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg)
 		flags |= BLK_DMABUF_F_SYNC;
 	if (mapping && mapping->peer)
 		flags |= BLK_DMABUF_F_P2P;
+	if (blk_dmabuf_reg_way(reg).acs)
+		flags |= BLK_DMABUF_F_ACS;
 	return flags;
 }
 
@@ -2147,6 +2323,7 @@ static void blk_dmabuf_get_mapped(struct blk_dmabuf *reg,
  */
 void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info)
 {
+	union blk_dmabuf_way way = blk_dmabuf_get_way(reg);
 	const struct blk_dmabuf_buffer *buf = reg->buf;
 	struct gendisk *disk;
 
@@ -2163,6 +2340,12 @@ void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info)
 		.generation	= reg->generation,
 		.invalidations	= READ_ONCE(buf->invalidations),
 		.inode		= buf->inode,
+		.path		= way.path,
+		.iommu		= way.iommu,
+		.distance	= way.distance,
+		.provider_domain = way.domain,
+		.provider	= way.provider,
+		.provider_bar	= way.bar,
 	};
 	strscpy(info->disk, reg->disk_name);
 	strscpy(info->exporter, buf->exporter);

@@ -73,6 +73,9 @@ static void save_grant(struct puppet_grant *to, struct blk_dmabuf_grant *grant)
 	to->slot = grant->slot;
 	to->flags = grant->flags;
 	to->node = grant->node;
+	to->path = grant->path;
+	to->distance = grant->distance;
+	to->provider = grant->provider;
 	to->uid = grant->uid;
 	to->cgroup = grant->cgroup;
 	to->bytes = grant->bytes;

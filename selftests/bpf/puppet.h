@@ -25,6 +25,9 @@ struct puppet_grant {
 	__u64	bound;
 	__u64	uid_bound;
 	__u64	cgroup_bound;
+	__u32	path;
+	__u32	distance;
+	__u32	provider;
 };
 
 struct puppet_io {

@@ -367,9 +367,21 @@ wrong() {
 @test "each reason of the ABI has words in the library" {
 	sed -n 's/^\tBLK_DMABUF_\([A-Z_0-9]*\)\t*= [0-9]*,$/\1/p' "$abi" |
 		grep -v -e '^UNMAPPED$' -e '^LIVE$' -e '^DEAD$' \
-			-e '^CMD_' > should
+			-e '^CMD_' -e '^PATH_' -e '^IOMMU_' > should
 	sed -n 's/^\tREASON(\([A-Z_0-9]*\),.*/\1/p' "$lib.c" > is
 	same reasons
+}
+
+# words_of PREFIX ARRAY: each constant with it is in the array of the library
+words_of() {
+	sed -n "s/^\tBLK_DMABUF_\($1_[A-Z_0-9]*\)\t*= [0-9]*,\$/\1/p" "$abi" > should
+	sed -n "s/^\t\[BLK_DMABUF_\($1_[A-Z_0-9]*\)\].*/\1/p" "$lib.c" > is
+	same "$1"
+}
+
+@test "each path and each mode of the IOMMU has words in the library" {
+	words_of PATH
+	words_of IOMMU
 }
 
 @test "the version map has each function of the header" {

@@ -85,7 +85,8 @@ enum blk_dmabuf_state {
  * @BLK_DMABUF_FILE: the file takes no direct I/O: DAX, encrypted, verity,
  *	journalled or inline data, stable writes, or a page cache that cannot be
  *	invalidated
- * @BLK_DMABUF_MEMORY: it cannot be told what memory an address belongs to
+ * @BLK_DMABUF_MEMORY: it cannot be told what memory an address belongs to, or
+ *	that is of several kinds or devices
  * @BLK_DMABUF_MOVED: the exporter moved the buffer again and again before the
  *	I/O reached the device
  * @BLK_DMABUF_HOLE: a hole or what is behind the end of a file was to be read
@@ -95,6 +96,11 @@ enum blk_dmabuf_state {
  *	bounced or not coherent for a device that it is mapped for
  * @BLK_DMABUF_NOT_P2P: the channel demands peer-to-peer memory, and the memory
  *	is system RAM
+ * @BLK_DMABUF_SWITCH: the exporter relies on a switch to route peer-to-peer I/O
+ *	directly, and behind an IOMMU that translates, what the switch passes on
+ *	to the root instead would be lost.  Its ports are not known not to
+ * @BLK_DMABUF_HOST_BRIDGE: peer-to-peer I/O would go through a host bridge that
+ *	is not known to pass it on
  */
 enum blk_dmabuf_reason {
 	BLK_DMABUF_OK			= 0,
@@ -134,7 +140,47 @@ enum blk_dmabuf_reason {
 	BLK_DMABUF_HOLE			= 34,
 	BLK_DMABUF_NO_CPU		= 35,
 	BLK_DMABUF_NOT_P2P		= 36,
+	BLK_DMABUF_SWITCH		= 37,
+	BLK_DMABUF_HOST_BRIDGE		= 38,
 	BLK_DMABUF_NR_REASONS
+};
+
+/**
+ * enum blk_dmabuf_path - the way that data takes between disk and buffer
+ * @BLK_DMABUF_PATH_NONE: not known: nothing is mapped, or not yet
+ * @BLK_DMABUF_PATH_PREMAPPED: the device does DMA to system memory
+ * @BLK_DMABUF_PATH_P2P_SWITCH: the device does DMA to another device, below a
+ *	bridge or switch that both are below
+ * @BLK_DMABUF_PATH_P2P_HOST_BRIDGE: the same through the host bridge, because
+ *	they have nothing in common or ACS redirects
+ * @BLK_DMABUF_PATH_COPY: the CPU copies, where the channel permits it
+ * @BLK_DMABUF_PATH_REFUSED: there is none, see the reason
+ *
+ * By ascending distance.
+ */
+enum blk_dmabuf_path {
+	BLK_DMABUF_PATH_NONE		= 0,
+	BLK_DMABUF_PATH_PREMAPPED	= 1,
+	BLK_DMABUF_PATH_P2P_SWITCH	= 2,
+	BLK_DMABUF_PATH_P2P_HOST_BRIDGE	= 3,
+	BLK_DMABUF_PATH_COPY		= 4,
+	BLK_DMABUF_PATH_REFUSED		= 5,
+};
+
+/**
+ * enum blk_dmabuf_iommu - what an IOMMU does with addresses of a device
+ * @BLK_DMABUF_IOMMU_UNKNOWN: not known
+ * @BLK_DMABUF_IOMMU_OFF: there is none
+ * @BLK_DMABUF_IOMMU_PASSTHROUGH: nothing
+ * @BLK_DMABUF_IOMMU_STRICT: it translates, each unmapping is flushed at once
+ * @BLK_DMABUF_IOMMU_LAZY: it translates, unmappings are flushed in batches
+ */
+enum blk_dmabuf_iommu {
+	BLK_DMABUF_IOMMU_UNKNOWN	= 0,
+	BLK_DMABUF_IOMMU_OFF		= 1,
+	BLK_DMABUF_IOMMU_PASSTHROUGH	= 2,
+	BLK_DMABUF_IOMMU_STRICT		= 3,
+	BLK_DMABUF_IOMMU_LAZY		= 4,
 };
 
 /**
@@ -166,6 +212,8 @@ struct blk_dmabuf_attach {
  * attached to a device then.
  */
 #define BLK_DMABUF_ATTACH_COPY	(1U << 0)
+/* It is only tried: the id is a large one, not the next of those people see. */
+#define BLK_DMABUF_ATTACH_TRIAL	(1U << 1)
 
 #define BLK_DMABUF_F_WRITABLE	(1U << 0) /* device may write to the buffer */
 #define BLK_DMABUF_F_P2P	(1U << 1) /* mapped memory is another device's */
@@ -173,6 +221,7 @@ struct blk_dmabuf_attach {
 #define BLK_DMABUF_F_STACK	(1U << 3) /* the disk is a stack of others */
 #define BLK_DMABUF_F_MAY_COPY	(1U << 4) /* BLK_DMABUF_ATTACH_COPY was given */
 #define BLK_DMABUF_F_COPY	(1U << 5) /* no path to the disk but copying */
+#define BLK_DMABUF_F_ACS	(1U << 6) /* ACS redirects to the host bridge */
 
 /**
  * struct blk_dmabuf_info - one registration, as it is now
@@ -204,6 +253,14 @@ struct blk_dmabuf_attach {
  * @copied_bytes: bytes of them
  * @disk: name of the disk, or "nodev"
  * @exporter: name of the exporter
+ * @path: enum blk_dmabuf_path; of a stack the farthest to a device below it
+ * @iommu: enum blk_dmabuf_iommu, of the device on @path
+ * @distance: bridges and devices between the two devices, of another device's
+ *	memory; at most 63
+ * @provider_domain: PCI domain of that device
+ * @provider: bus number << 8 | device << 3 | function of it; both are 0 if there
+ *	is none
+ * @provider_bar: BAR that the memory begins in
  */
 struct blk_dmabuf_info {
 	__u32	id;
@@ -232,6 +289,12 @@ struct blk_dmabuf_info {
 	__u64	copied_bytes;
 	char	disk[32];
 	char	exporter[32];
+	__u32	path;
+	__u32	iommu;
+	__u32	distance;
+	__u32	provider_domain;
+	__u32	provider;
+	__u32	provider_bar;
 };
 
 /**

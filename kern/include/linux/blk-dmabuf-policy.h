@@ -32,13 +32,18 @@ struct blk_dmabuf_queue {
  * @id: the registration
  * @slot: slot it would get, or BLK_DMABUF_SLOT_ANY
  * @flags: BLK_DMABUF_F_* of the registration
- * @node: NUMA node of the memory, or -1
+ * @node: NUMA node of the memory, of another device's that of the device, or -1
  * @uid: user who opened the channel, in the initial user namespace
  * @cgroup: id of the cgroup (v2) it was opened in
  * @bytes: size of the buffer
  * @bound: in admit() bytes that the channel has bound already
  * @uid_bound: in admit() bytes bound by all channels of @uid, on all disks
  * @cgroup_bound: in admit() bytes bound by all channels of @cgroup
+ * @path: enum blk_dmabuf_path between the disk and the memory, as it is now
+ * @distance: of another device's memory, bridges and devices in between; below
+ *	one switch 4 or less
+ * @provider_domain: PCI domain of that device
+ * @provider: bus number << 8 | device << 3 | function of it, or 0
  */
 struct blk_dmabuf_grant {
 	u32	dev;
@@ -52,6 +57,10 @@ struct blk_dmabuf_grant {
 	u64	bound;
 	u64	uid_bound;
 	u64	cgroup_bound;
+	u32	path;
+	u32	distance;
+	u32	provider_domain;
+	u32	provider;
 };
 
 /**

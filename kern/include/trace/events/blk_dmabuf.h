@@ -10,6 +10,8 @@
 #include <linux/tracepoint.h>
 #include <uapi/linux/blk-dmabuf.h>
 
+struct blk_dmabuf_mapping;
+
 #define BLK_DMABUF_REASONS						\
 	EM(BLK_DMABUF_OK, "ok")						\
 	EM(BLK_DMABUF_NO_DEVICE, "no-device")				\
@@ -47,7 +49,24 @@
 	EM(BLK_DMABUF_MOVED, "moved")					\
 	EM(BLK_DMABUF_HOLE, "hole")					\
 	EM(BLK_DMABUF_NO_CPU, "no-cpu")					\
-	EMe(BLK_DMABUF_NOT_P2P, "not-p2p")
+	EM(BLK_DMABUF_NOT_P2P, "not-p2p")				\
+	EM(BLK_DMABUF_SWITCH, "switch")					\
+	EMe(BLK_DMABUF_HOST_BRIDGE, "host-bridge")
+
+#define BLK_DMABUF_PATHS						\
+	EM(BLK_DMABUF_PATH_NONE, "none")				\
+	EM(BLK_DMABUF_PATH_PREMAPPED, "premapped")			\
+	EM(BLK_DMABUF_PATH_P2P_SWITCH, "p2p-switch")			\
+	EM(BLK_DMABUF_PATH_P2P_HOST_BRIDGE, "p2p-host-bridge")		\
+	EM(BLK_DMABUF_PATH_COPY, "copy")				\
+	EMe(BLK_DMABUF_PATH_REFUSED, "refused")
+
+#define BLK_DMABUF_IOMMUS						\
+	EM(BLK_DMABUF_IOMMU_UNKNOWN, "unknown")				\
+	EM(BLK_DMABUF_IOMMU_OFF, "off")					\
+	EM(BLK_DMABUF_IOMMU_PASSTHROUGH, "passthrough")			\
+	EM(BLK_DMABUF_IOMMU_STRICT, "strict")				\
+	EMe(BLK_DMABUF_IOMMU_LAZY, "lazy")
 
 /* For user space, which does not know the values. */
 #undef EM
@@ -55,6 +74,8 @@
 #define EM(reason, word)	TRACE_DEFINE_ENUM(reason);
 #define EMe(reason, word)	TRACE_DEFINE_ENUM(reason);
 BLK_DMABUF_REASONS
+BLK_DMABUF_PATHS
+BLK_DMABUF_IOMMUS
 
 #undef EM
 #undef EMe
@@ -88,30 +109,52 @@ TRACE_EVENT(blk_dmabuf_attach,
 		  __entry->inode, __entry->bytes)
 );
 
-/* A mapping of the dma-buf @inode for the DMA device @dev was published. */
+/*
+ * A mapping of the dma-buf @inode for the DMA device @dev was published; if the
+ * memory is a @peer's, @provider is that device.
+ */
 TRACE_EVENT(blk_dmabuf_map,
-	TP_PROTO(u64 inode, const char *dev, u64 generation,
-		 unsigned int ranges, bool sync, bool peer),
-	TP_ARGS(inode, dev, generation, ranges, sync, peer),
+	TP_PROTO(const struct blk_dmabuf_mapping *mapping),
+	TP_ARGS(mapping),
 	TP_STRUCT__entry(
 		__field(u64, inode)
-		__string(dev, dev)
+		__string(dev, dev_name(mapping->attach->dev))
 		__field(u64, generation)
 		__field(unsigned int, ranges)
-		__field(bool, sync)
+		__field(int, path)
+		__field(int, iommu)
+		__field(u32, domain)
+		__field(u16, provider)
+		__field(u8, bar)
+		__field(u8, distance)
+		__field(bool, acs)
 		__field(bool, peer)
+		__field(bool, sync)
 	),
 	TP_fast_assign(
-		__entry->inode = inode;
+		__entry->inode = mapping->attach->buf->inode;
 		__assign_str(dev);
-		__entry->generation = generation;
-		__entry->ranges = ranges;
-		__entry->sync = sync;
-		__entry->peer = peer;
+		__entry->generation = mapping->attach->generation;
+		__entry->ranges = mapping->nr_ranges;
+		__entry->path = mapping->way.path;
+		__entry->iommu = mapping->way.iommu;
+		__entry->domain = mapping->way.domain;
+		__entry->provider = mapping->way.provider;
+		__entry->bar = mapping->way.bar;
+		__entry->distance = mapping->way.distance;
+		__entry->acs = mapping->way.acs;
+		__entry->peer = mapping->peer;
+		__entry->sync = mapping->sync;
 	),
-	TP_printk("inode=%llu dev=%s generation=%llu ranges=%u peer=%d sync=%d",
+	TP_printk("inode=%llu dev=%s generation=%llu ranges=%u path=%s iommu=%s provider=%04x:%02x:%02x.%x bar=%u distance=%u acs=%d peer=%d sync=%d",
 		  __entry->inode, __get_str(dev), __entry->generation,
-		  __entry->ranges, __entry->peer, __entry->sync)
+		  __entry->ranges,
+		  __print_symbolic(__entry->path, BLK_DMABUF_PATHS),
+		  __print_symbolic(__entry->iommu, BLK_DMABUF_IOMMUS),
+		  __entry->domain, __entry->provider >> 8,
+		  __entry->provider >> 3 & 31, __entry->provider & 7,
+		  __entry->bar, __entry->distance, __entry->acs,
+		  __entry->peer, __entry->sync)
 );
 
 /* It was drained and is gone; @revoked if the exporter took it away. */
