@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blkdmabufctl.h"
@@ -203,6 +205,41 @@ const char *human_size(uint64_t bytes, char buf[HUMAN_LEN])
 	snprintf(buf, HUMAN_LEN, val == (uint64_t)val ? "%.0f %ciB" :
 		 "%.1f %ciB", val, units[unit]);
 	return buf;
+}
+
+/* ---- Signals ---- */
+
+volatile sig_atomic_t stop_signal;
+static volatile time_t stop_time;
+
+/*
+ * Who asks again after a while is tired of waiting: the process ends and the
+ * kernel cleans up after it.  At once it is the same request sent twice, to
+ * the process and to its group, as timeout(1) does.
+ */
+static void on_signal(int sig)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (!stop_signal) {
+		stop_time = ts.tv_sec;
+		stop_signal = sig;
+	} else if (ts.tv_sec > stop_time + 1) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+	}
+}
+
+void catch_signals(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	/* A reader that went away is an error like others. */
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /* ---- The system ---- */

@@ -16,6 +16,7 @@
 #ifndef BLKDMABUFCTL_H
 #define BLKDMABUFCTL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -151,6 +152,11 @@ void print_json(struct json_object *obj);
 void add_str(struct json_object *obj, const char *key, const char *val);
 void add_u64(struct json_object *obj, const char *key, uint64_t val);
 void add_bool(struct json_object *obj, const char *key, bool val);
+
+/* ---- Signals: one asks to stop in order, one more after a while ends it. ---- */
+
+extern volatile sig_atomic_t stop_signal;
+void catch_signals(void);
 
 /* ---- Numbers ---- */
 
