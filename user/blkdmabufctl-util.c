@@ -688,7 +688,8 @@ static const char *udmabuf_advice(const struct options *o, uint64_t size,
 	return NULL;
 }
 
-int dmabuf_udmabuf(const struct options *o, uint64_t size)
+/* With its memory at *@mem, unless that is NULL. */
+static int make_udmabuf(const struct options *o, uint64_t size, void **mem)
 {
 	unsigned int flags = 0;
 	int ret;
@@ -700,6 +701,8 @@ int dmabuf_udmabuf(const struct options *o, uint64_t size)
 	/* The library would say so, too, but after making memory. */
 	if (o->hugetlb && size % huge_page_size())
 		ret = -EINVAL;
+	else if (mem)
+		ret = blkdmabuf_udmabuf_mapped(size, flags, mem);
 	else
 		ret = blkdmabuf_udmabuf(size, flags);
 	if (ret >= 0)
@@ -709,6 +712,16 @@ int dmabuf_udmabuf(const struct options *o, uint64_t size)
 	     .object = "/dev/udmabuf", .err = ret,
 	     .advice = udmabuf_advice(o, size, ret));
 	return -1;
+}
+
+int dmabuf_udmabuf(const struct options *o, uint64_t size)
+{
+	return make_udmabuf(o, size, NULL);
+}
+
+int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size, void **mem)
+{
+	return make_udmabuf(o, size, mem);
 }
 
 int dmabuf_heap(const char *name, uint64_t size)
