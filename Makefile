@@ -51,6 +51,11 @@ DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
 	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime \
 	mover policy-life policy-queues policy-revoked)
 
+.PHONY: bench
+bench: test-deps ## what an I/O costs, by path and IOMMU mode: build/bench.json
+	$(Q)$(MAKE) all
+	$(Q)selftests/bench
+
 .PHONY: test-debug
 test-debug: test-deps ## suites on a kernel with KASAN, lockdep and the like
 	$(Q)$(MAKE) all
@@ -74,7 +79,8 @@ help: ## this list
 
 .PHONY: clean
 clean: ## remove programs and policies, keep kernel and downloads
-	$(Q)rm -rf $(B)/bpf $(B)/user $(B)/selftests $(B)/tap $(B)/log
+	$(Q)rm -rf $(B)/bpf $(B)/user $(B)/selftests $(B)/tap $(B)/log \
+		$(B)/bench
 
 .PHONY: distclean
 distclean: ## remove build/
