@@ -225,6 +225,18 @@ static void no_passthrough(struct bench *b, const char *why)
 	snprintf(b->no_ng, sizeof(b->no_ng), "%s", why);
 }
 
+/*
+ * A command without a metadata pointer has the controller write the metadata of
+ * blocks to address 0.  What cannot be told to have none is taken to have some.
+ */
+static bool has_metadata(const char *dir)
+{
+	uint64_t bytes = 1;
+
+	read_number(say("%s/metadata_bytes", dir), &bytes);
+	return bytes;
+}
+
 /* /dev/ng0n1 of /dev/nvme0n1 */
 static void open_passthrough(struct bench *b)
 {
@@ -240,6 +252,10 @@ static void open_passthrough(struct bench *b)
 	if (device_sysfs(b->dev.disk, dir, sizeof(dir)) ||
 	    strncmp(strrchr(dir, '/'), "/nvme", 5)) {
 		no_passthrough(b, "the device is no NVMe namespace");
+		return;
+	}
+	if (has_metadata(dir)) {
+		no_passthrough(b, "blocks of the namespace have metadata");
 		return;
 	}
 	node = say("/dev/ng%s", strrchr(dir, '/') + strlen("/nvme"));
