@@ -177,7 +177,8 @@ static void prep(const struct batch *b, struct io_uring_sqe *sqe,
 	uint64_t offset = cells[b->cell].last ? kinds[b->kind].size - size :
 			  (uint64_t)nr * size;
 	char *mem = (char *)buffers[b->kind].mem + offset;
-	uint64_t pos = POS + (uint64_t)nr * size;
+	/* Neighbours would be merged: one request, and not a batch. */
+	uint64_t pos = POS + (uint64_t)nr * 2 * size;
 
 	switch (b->path) {
 	case STOCK:
