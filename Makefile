@@ -43,6 +43,7 @@ demo: deps ## the main job in a VM, with an account of it and build/demo.json
 test: test-deps ## all tests (SUITES="a b" for some); TAP in build/tap
 	$(Q)$(MAKE) modules
 	$(Q)$(MAKE) -j$$(nproc) tools user selftests
+	$(Q)$(MAKE) fio || echo "without its source no engine for fio" >&2
 	$(Q)selftests/run $(SUITES)
 
 # What allocates, maps, waits and goes away is worth the slow kernel.
@@ -50,6 +51,11 @@ DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
 	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime files \
 	fsx invalidate many mover policy-life policy-queues policy-revoked stack \
 	storm swiotlb)
+
+.PHONY: bench
+bench: test-deps ## what an I/O costs, by path and IOMMU mode: build/bench.json
+	$(Q)$(MAKE) all
+	$(Q)selftests/bench
 
 .PHONY: test-debug
 test-debug: test-deps ## suites on a kernel with KASAN, lockdep and the like
@@ -74,7 +80,8 @@ help: ## this list
 
 .PHONY: clean
 clean: ## remove programs and policies, keep kernel and downloads
-	$(Q)rm -rf $(B)/bpf $(B)/user $(B)/selftests $(B)/tap $(B)/log
+	$(Q)rm -rf $(B)/bpf $(B)/user $(B)/selftests $(B)/tap $(B)/log \
+		$(B)/bench
 
 .PHONY: distclean
 distclean: ## remove build/
@@ -275,6 +282,26 @@ USER_ALL := $(if $(LIB_OBJ),$(LIB_A) $(if $(wildcard $(LIB_MAP)),$(LIB_SO)) \
 
 .PHONY: user
 user: bpf $(USER_ALL) ## library, blkdmabufctl, examples, policies
+
+# An engine fits the fio whose headers it is built with, which is the installed
+# one; its objects are those of the library.
+FIO_ENGINE := $(B)/user/blkdmabuf.so
+
+$(B)/fio/version:
+	$(Q)user/fio/headers
+
+$(FIO_ENGINE): user/fio-blkdmabuf.c $(LIB_A) $(LIBBPF) $(B)/fio/version Makefile
+	$(call msg,LD,$@)
+	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread \
+		-include $(B)/fio/config-host.h -isystem $(B)/fio -Iinclude/uapi \
+		-Iuser $(CFLAGS) -fPIC -shared -Wl,-Bsymbolic \
+		-Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $< $(LIB_A) $(LIBS)
+
+# The installed fio may be another one by now.
+.PHONY: fio
+fio: bpf ## the engine for the installed fio, build/user/blkdmabuf.so
+	$(Q)user/fio/headers
+	$(Q)$(MAKE) $(FIO_ENGINE)
 
 .PHONY: selftests
 selftests: $(TESTS) $(TEST_OBJ) $(MINE).bpf.o ## the test programs

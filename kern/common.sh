@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Shared by kern/prepare, kern/build and kern/hooks: where things are, and the
-# small git repository in build/linux. Sourced, not run.
+# Shared by kern/prepare, kern/build, kern/hooks and user/fio/headers: where things
+# are, the small git repository in build/linux, and the package archive. Sourced,
+# not run.
 # shellcheck shell=bash
 
 set -eu -o pipefail
@@ -68,6 +69,73 @@ untracked_edits() {
 		! -name '*.pyc' ! -name '.checkpatch-camelcase*' \
 		-newer .git/blkdmabuf/unpacked -printf '%P\n') | sort |
 		comm -23 - <(tree_git ls-files | sort)
+}
+
+# The machine's own Debian entry with another suite, so that mirror, proxy and
+# keyring are what this machine uses anyway.
+own_entry() {
+	local codename
+	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	{ cat /etc/apt/sources.list.d/*.sources || :; } 2>/dev/null |
+		own_entry_deb822 "$1" "$codename"
+	{ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list || :; } \
+		2>/dev/null | own_entry_line "$1" "$codename"
+}
+
+own_entry_deb822() {
+	awk -v suite="$1" -v codename="$2" '
+	function flush() {
+		if (uris != "" && hit)
+			printf "Types: deb\nURIs:%s\nSuites: %s\n" \
+			       "Components: main\n%s\n", uris, suite, signed
+		uris = signed = ""; hit = 0; in_signed = 0
+	}
+	/^#/ { next }
+	/^[ \t]*$/ { flush(); next }
+	/^[^ \t]/ { in_signed = 0 }
+	tolower($1) == "uris:" { uris = substr($0, 6) }
+	tolower($1) == "suites:" {
+		for (i = 2; i <= NF; i++)
+			if ($i == codename || $i == "stable")
+				hit = 1
+	}
+	tolower($1) == "signed-by:" { in_signed = 1 }
+	in_signed { signed = signed $0 "\n" }
+	END { flush() }'
+}
+
+own_entry_line() {
+	awk -v suite="$1" -v codename="$2" '
+	$1 == "deb" {
+		opts = ""
+		rest = $0
+		sub(/^deb[ \t]+/, "", rest)
+		if (rest ~ /^\[/) {
+			opts = substr(rest, 2, index(rest, "]") - 2)
+			sub(/^\[[^]]*\][ \t]*/, "", rest)
+		}
+		split(rest, f, /[ \t]+/)
+		if (f[2] != codename && f[2] != "stable")
+			next
+		printf "Types: deb\nURIs: %s\nSuites: %s\n", f[1], suite
+		printf "Components: main\n"
+		n = split(opts, o, /[ \t]+/)
+		for (i = 1; i <= n; i++)
+			if (sub(/^signed-by=/, "", o[i]))
+				printf "Signed-By: %s\n", o[i]
+		printf "\n"
+	}'
+}
+
+# apt with a state directory of its own: the machine's suites stay as they are.
+private_apt() {
+	local tool=$1 dir=$BUILD/apt
+	shift
+	"$tool" -q -o Dir::Etc::SourceList="$dir/own.sources" \
+		-o Dir::Etc::SourceParts=- -o Dir::State::Lists="$dir/lists" \
+		-o Dir::Cache="$dir/cache" -o APT::Sandbox::User=root \
+		-o Acquire::Languages=none -o Acquire::Retries=3 \
+		-o APT::Default-Release= "$@"
 }
 
 # kmake FLAVOUR ARGS...: make in the kernel tree, objects in build/FLAVOUR

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "blkdmabufctl.h"
@@ -203,6 +205,41 @@ const char *human_size(uint64_t bytes, char buf[HUMAN_LEN])
 	snprintf(buf, HUMAN_LEN, val == (uint64_t)val ? "%.0f %ciB" :
 		 "%.1f %ciB", val, units[unit]);
 	return buf;
+}
+
+/* ---- Signals ---- */
+
+volatile sig_atomic_t stop_signal;
+static volatile time_t stop_time;
+
+/*
+ * Who asks again after a while is tired of waiting: the process ends and the
+ * kernel cleans up after it.  At once it is the same request sent twice, to
+ * the process and to its group, as timeout(1) does.
+ */
+static void on_signal(int sig)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (!stop_signal) {
+		stop_time = ts.tv_sec;
+		stop_signal = sig;
+	} else if (ts.tv_sec > stop_time + 1) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+	}
+}
+
+void catch_signals(void)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	/* A reader that went away is an error like others. */
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /* ---- The system ---- */
@@ -653,7 +690,8 @@ static const char *udmabuf_advice(const struct options *o, uint64_t size,
 	return NULL;
 }
 
-int dmabuf_udmabuf(const struct options *o, uint64_t size)
+/* With its memory at *@mem, unless that is NULL. */
+static int make_udmabuf(const struct options *o, uint64_t size, void **mem)
 {
 	unsigned int flags = 0;
 	int ret;
@@ -665,6 +703,8 @@ int dmabuf_udmabuf(const struct options *o, uint64_t size)
 	/* The library would say so, too, but after making memory. */
 	if (o->hugetlb && size % huge_page_size())
 		ret = -EINVAL;
+	else if (mem)
+		ret = blkdmabuf_udmabuf_mapped(size, flags, mem);
 	else
 		ret = blkdmabuf_udmabuf(size, flags);
 	if (ret >= 0)
@@ -674,6 +714,16 @@ int dmabuf_udmabuf(const struct options *o, uint64_t size)
 	     .object = "/dev/udmabuf", .err = ret,
 	     .advice = udmabuf_advice(o, size, ret));
 	return -1;
+}
+
+int dmabuf_udmabuf(const struct options *o, uint64_t size)
+{
+	return make_udmabuf(o, size, NULL);
+}
+
+int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size, void **mem)
+{
+	return make_udmabuf(o, size, mem);
 }
 
 int dmabuf_heap(const char *name, uint64_t size)

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,39 +67,6 @@ struct engine {
 	double			start;
 	bool			progress;
 };
-
-static volatile sig_atomic_t stop_signal;
-static volatile time_t stop_time;
-
-/*
- * Who asks again after a while is tired of waiting: the process ends and the
- * kernel cleans up after it.  At once it is the same request sent twice, to
- * the process and to its group, as timeout(1) does.
- */
-static void on_signal(int sig)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	if (!stop_signal) {
-		stop_time = ts.tv_sec;
-		stop_signal = sig;
-	} else if (ts.tv_sec > stop_time + 1) {
-		signal(sig, SIG_DFL);
-		raise(sig);
-	}
-}
-
-static void catch_signals(void)
-{
-	struct sigaction sa = { .sa_handler = on_signal };
-
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGHUP, &sa, NULL);
-	/* A reader that went away is an error like others. */
-	signal(SIGPIPE, SIG_IGN);
-}
 
 static double now(void)
 {

@@ -41,7 +41,7 @@ enum command_id {
 	CMD_SHOW, CMD_READ, CMD_WRITE, CMD_COPY,
 	CMD_POLICY_LOAD, CMD_POLICY_ATTACH, CMD_POLICY_SWAP, CMD_POLICY_DETACH,
 	CMD_POLICY_UNLOAD, CMD_POLICY_LIST, CMD_POLICY_SHOW,
-	CMD_STAT, CMD_TOP,
+	CMD_STAT, CMD_TOP, CMD_BENCH,
 };
 
 static const struct command commands[] = {
@@ -126,6 +126,11 @@ static const struct command commands[] = {
 	[CMD_TOP] = {
 		"top", "[DEV|FILE]", "the same, live on the whole terminal",
 		cmd_top, 0, 1, { K_DEV_OR_FILE }
+	},
+	[CMD_BENCH] = {
+		"bench", "DEV|FILE",
+		"measure it beside what the kernel does without it",
+		cmd_bench, 1, 1, { K_DEV_OR_FILE }
 	},
 };
 
@@ -270,8 +275,8 @@ static const struct option options[] = {
 		"there"
 	},
 	[OPT_FORCE] = {
-		"force", 0, T_FLAG, NULL, K_NONE, C(WRITE) | C(COPY),
-		FIELD(force), "write to a device that is mounted or held"
+		"force", 0, T_FLAG, NULL, K_NONE,
+		C(WRITE) | C(COPY) | C(BENCH), FIELD(force), "write to a device that is mounted or held"
 	},
 	[OPT_SET] = {
 		"set", 's', T_LIST, "KNOB=VALUE", K_NONE, LOADING, FIELD(set),
@@ -292,6 +297,55 @@ static const struct option options[] = {
 	[OPT_COUNT] = {
 		"count", 0, T_U32, "N", K_NONE, WATCHING, FIELD(count),
 		"stop after so many intervals"
+	},
+	[OPT_SIZES] = {
+		"sizes", 0, T_STRING, "SIZE,...", K_NONE, C(BENCH),
+		FIELD(sizes), "sizes of I/Os, 4K,128K unless given"
+	},
+	[OPT_DEPTHS] = {
+		"depths", 0, T_STRING, "N,...", K_NONE, C(BENCH),
+		FIELD(depths), "I/Os in flight, 1,32 unless given"
+	},
+	[OPT_BATCH] = {
+		"batch", 0, T_U32, "N", K_NONE, C(BENCH), FIELD(batch),
+		"wait for so many at a time, 1 unless given"
+	},
+	[OPT_MODE] = {
+		"mode", 0, T_STRING, "MODE", K_NONE, C(BENCH), FIELD(mode),
+		"interrupt (unless given), polled or sqpoll"
+	},
+	[OPT_RANDOM] = {
+		"random", 0, T_FLAG, NULL, K_NONE, C(BENCH), FIELD(random),
+		"at random positions, as without this option"
+	},
+	[OPT_SEQUENTIAL] = {
+		"sequential", 0, T_FLAG, NULL, K_NONE, C(BENCH),
+		FIELD(sequential), "one position after the other"
+	},
+	[OPT_BUFFER] = {
+		"buffer", 0, T_STRING, "KIND", K_NONE, C(BENCH), FIELD(buffer),
+		"plain (unless given), contiguous or fragmented"
+	},
+	[OPT_THREADS] = {
+		"threads", 0, T_U32, "N", K_NONE, C(BENCH), FIELD(threads),
+		"so many, each with a ring and a CPU"
+	},
+	[OPT_SECONDS] = {
+		"seconds", 0, T_STRING, "SECONDS", K_NONE, C(BENCH),
+		FIELD(seconds), "for a round of a row, 1 unless given"
+	},
+	[OPT_ROUNDS] = {
+		"rounds", 0, T_U32, "N", K_NONE, C(BENCH), FIELD(rounds),
+		"how often each row is measured, 3 unless given"
+	},
+	[OPT_WRITE] = {
+		"write", 0, T_FLAG, NULL, K_NONE, C(BENCH), FIELD(write),
+		"write instead of reading: destroys what is there"
+	},
+	[OPT_WITHOUT_POLICY] = {
+		"without-policy", 0, T_FLAG, NULL, K_NONE, C(BENCH),
+		FIELD(without_policy), "deselect the policy for the row "
+		"without one"
 	},
 };
 
@@ -859,6 +913,9 @@ int main(int argc, char **argv)
 {
 	struct options o = {
 		.block_size = 1024 * 1024, .depth = 16, .interval = 1,
+		.sizes = "4K,128K", .depths = "1,32", .batch = 1,
+		.mode = "interrupt", .buffer = "plain", .threads = 1,
+		.seconds = "1", .rounds = 3,
 	};
 	struct parser p = { .argv = argv + 1, .o = &o };
 	int ret;

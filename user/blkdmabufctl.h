@@ -13,11 +13,15 @@
  *  blkdmabufctl-btf.c		variables of BPF objects by name
  *  blkdmabufctl-stat.c		stat, top: counting, with watch.bpf.c
  *  blkdmabufctl-report.c	stat, top: how a report looks
+ *  blkdmabufctl-bench.c	bench: what is measured, and on what
+ *  blkdmabufctl-cell.c	bench: one measurement
+ *  blkdmabufctl-table.c	bench: how it is told
  *  blkdmabufctl-util.c		errors, devices and files, dma-bufs, numbers
  */
 #ifndef BLKDMABUFCTL_H
 #define BLKDMABUFCTL_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -44,6 +48,9 @@ enum option_id {
 	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
 	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_CREATE,
 	OPT_FORCE, OPT_SET, OPT_AS, OPT_KEEP_MAPS, OPT_INTERVAL, OPT_COUNT,
+	OPT_SIZES, OPT_DEPTHS, OPT_BATCH, OPT_MODE, OPT_RANDOM, OPT_SEQUENTIAL,
+	OPT_BUFFER, OPT_THREADS, OPT_SECONDS, OPT_ROUNDS, OPT_WRITE,
+	OPT_WITHOUT_POLICY,
 	NR_OPTIONS
 };
 
@@ -71,11 +78,20 @@ struct options {
 	bool		force;
 	bool		keep_maps;
 	bool		probe;
+	bool		random;
+	bool		sequential;
+	bool		write;
+	bool		without_policy;
 	const char	*pin;
 	const char	*heap;
 	const char	*to;
 	const char	*from;
 	const char	*as;
+	const char	*sizes;
+	const char	*depths;
+	const char	*mode;
+	const char	*buffer;
+	const char	*seconds;
 	struct words	set;
 	struct words	vfio;
 	uint32_t	id;
@@ -84,6 +100,9 @@ struct options {
 	uint32_t	depth;
 	uint32_t	interval;
 	uint32_t	count;
+	uint32_t	batch;
+	uint32_t	threads;
+	uint32_t	rounds;
 	uint64_t	udmabuf;
 	uint64_t	offset;
 	uint64_t	length;
@@ -121,6 +140,7 @@ int cmd_policy_list(const struct options *o);
 int cmd_policy_show(const struct options *o);
 int cmd_stat(const struct options *o);
 int cmd_top(const struct options *o);
+int cmd_bench(const struct options *o);
 
 /* For completion: names of policies that are loaded, that could be loaded. */
 void policy_names(void (*tell)(const char *name, const char *prefix),
@@ -162,6 +182,11 @@ void print_json(struct json_object *obj);
 void add_str(struct json_object *obj, const char *key, const char *val);
 void add_u64(struct json_object *obj, const char *key, uint64_t val);
 void add_bool(struct json_object *obj, const char *key, bool val);
+
+/* ---- Signals: one asks to stop in order, one more after a while ends it. ---- */
+
+extern volatile sig_atomic_t stop_signal;
+void catch_signals(void);
 
 /* ---- Numbers ---- */
 
@@ -215,6 +240,7 @@ uint64_t huge_page_size(void);
 bool read_line(const char *path, char *buf, size_t len);
 
 int dmabuf_udmabuf(const struct options *o, uint64_t size);
+int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size, void **mem);
 int dmabuf_heap(const char *name, uint64_t size);
 int dmabuf_given(const struct options *o);
 

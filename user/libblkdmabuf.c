@@ -567,19 +567,19 @@ static void shuffle(struct udmabuf_create_item *items, unsigned int count)
 	}
 }
 
-static int udmabuf_from_pieces(int memfd, uint64_t size)
+/* @memfd cut into pieces, in shuffled order; free() it. */
+static struct udmabuf_create_list *shuffled_pieces(int memfd, uint64_t size)
 {
 	unsigned int limit = udmabuf_list_limit(), count, i;
 	struct udmabuf_create_list *list;
 	uint64_t piece = page_size();
-	int ret;
 
 	while ((size + piece - 1) / piece > limit)
 		piece *= 2;
 	count = (size + piece - 1) / piece;
 	list = calloc(1, sizeof(*list) + count * sizeof(list->list[0]));
 	if (!list)
-		return -ENOMEM;
+		return NULL;
 	list->flags = UDMABUF_FLAGS_CLOEXEC;
 	list->count = count;
 	for (i = 0; i < count; i++) {
@@ -590,6 +590,16 @@ static int udmabuf_from_pieces(int memfd, uint64_t size)
 	if (size % piece)
 		list->list[count - 1].size = size % piece;
 	shuffle(list->list, count);
+	return list;
+}
+
+static int udmabuf_from_pieces(int memfd, uint64_t size)
+{
+	struct udmabuf_create_list *list = shuffled_pieces(memfd, size);
+	int ret;
+
+	if (!list)
+		return -ENOMEM;
 	ret = node_ioctl("/dev/udmabuf", UDMABUF_CREATE_LIST, list);
 	free(list);
 	return ret;
@@ -614,10 +624,11 @@ static int udmabuf_from_whole(int memfd, uint64_t size)
 	return node_ioctl("/dev/udmabuf", UDMABUF_CREATE, &create);
 }
 
-int blkdmabuf_udmabuf(uint64_t size, unsigned int flags)
+/* A memfd that udmabuf accepts: memory that cannot be cut off under it. */
+static int sealed_memfd(uint64_t size, unsigned int flags)
 {
 	unsigned int mfd = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-	int memfd, ret;
+	int memfd, err;
 
 	if (!size || size % page_size() || size > INT64_MAX ||
 	    flags & ~(BLKDMABUF_HUGETLB | BLKDMABUF_SHUFFLE))
@@ -627,16 +638,86 @@ int blkdmabuf_udmabuf(uint64_t size, unsigned int flags)
 	memfd = memfd_create("blkdmabuf", mfd);
 	if (memfd < 0)
 		return -errno;
-	/* udmabuf wants memory that cannot be cut off under it. */
-	if (ftruncate(memfd, size) ||
-	    fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
-		ret = -errno;
-	else if (flags & BLKDMABUF_SHUFFLE)
-		ret = udmabuf_shuffled(memfd, size);
-	else
-		ret = udmabuf_from_whole(memfd, size);
+	if (!ftruncate(memfd, size) &&
+	    !fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+		return memfd;
+	err = -errno;
+	close(memfd);
+	return err;
+}
+
+static int udmabuf_of(int memfd, uint64_t size, unsigned int flags)
+{
+	if (flags & BLKDMABUF_SHUFFLE)
+		return udmabuf_shuffled(memfd, size);
+	return udmabuf_from_whole(memfd, size);
+}
+
+int blkdmabuf_udmabuf(uint64_t size, unsigned int flags)
+{
+	int memfd, ret;
+
+	memfd = sealed_memfd(size, flags);
+	if (memfd < 0)
+		return memfd;
+	ret = udmabuf_of(memfd, size, flags);
 	/* The dma-buf holds the pages. */
 	close(memfd);
+	return ret;
+}
+
+/* The pieces of @list one behind the other, at @mem. */
+static int map_pieces(char *mem, const struct udmabuf_create_list *list)
+{
+	const struct udmabuf_create_item *item;
+
+	for (item = list->list; item < list->list + list->count; item++) {
+		if (mmap(mem, item->size, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_FIXED | MAP_POPULATE, item->memfd,
+			 item->offset) == MAP_FAILED)
+			return -errno;
+		mem += item->size;
+	}
+	return 0;
+}
+
+/* Over a mapping of the whole, which stays where nothing is shuffled. */
+static int map_shuffled(char *mem, int memfd, uint64_t size)
+{
+	struct udmabuf_create_list *list = shuffled_pieces(memfd, size);
+	int ret;
+
+	if (!list)
+		return -ENOMEM;
+	ret = map_pieces(mem, list);
+	free(list);
+	return ret;
+}
+
+int blkdmabuf_udmabuf_mapped(uint64_t size, unsigned int flags, void **mem)
+{
+	int memfd, ret = 0, dmabuf;
+	void *map;
+
+	memfd = sealed_memfd(size, flags);
+	if (memfd < 0)
+		return memfd;
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	if (map == MAP_FAILED)
+		ret = -errno;
+	dmabuf = ret ?: udmabuf_of(memfd, size, flags);
+	if (dmabuf >= 0 && flags & BLKDMABUF_SHUFFLE)
+		ret = map_shuffled(map, memfd, size);
+	close(memfd);
+	if (dmabuf >= 0 && !ret) {
+		*mem = map;
+		return dmabuf;
+	}
+	if (map != MAP_FAILED)
+		munmap(map, size);
+	if (dmabuf < 0)
+		return dmabuf;
+	close(dmabuf);
 	return ret;
 }
 

@@ -476,6 +476,20 @@ int blkdmabuf_get_fd(uint32_t id);
 int blkdmabuf_udmabuf(uint64_t size, unsigned int flags);
 
 /**
+ * blkdmabuf_udmabuf_mapped - the same, and its memory where direct I/O takes it
+ * @size: @flags: as for blkdmabuf_udmabuf()
+ * @mem: out: the pages of the buffer in its order; munmap() them
+ *
+ * A mapping of the dma-buf itself has no struct pages, so direct I/O and
+ * registered buffers refuse it.  This one has, which lets ordinary I/O be
+ * compared with I/O on the dma-buf on the very same pages.  A shuffled buffer
+ * takes one of the process' mappings (vm.max_map_count) for each piece.
+ *
+ * Return: as blkdmabuf_udmabuf().
+ */
+int blkdmabuf_udmabuf_mapped(uint64_t size, unsigned int flags, void **mem);
+
+/**
  * blkdmabuf_heap - a dma-buf from a dma-heap
  * @name: name below /dev/dma_heap, such as "system"
  * @size: a multiple of the page size

@@ -136,9 +136,10 @@ static struct request_queue *blk_dmabuf_desc_queue(struct blk_dmabuf_desc *desc)
 	return container_of(desc, struct blk_dmabuf_route, desc)->q;
 }
 
+/* Of the bio that map_queue() is asked about. */
 static blk_opf_t blk_dmabuf_desc_opf(const struct blk_dmabuf_desc *desc)
 {
-	return desc->write ? REQ_OP_WRITE : REQ_OP_READ;
+	return container_of_const(desc, struct blk_dmabuf_route, desc)->opf;
 }
 
 /* Programs run where the queue has been entered, so that the table stays. */
@@ -691,6 +692,7 @@ static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
 		return -1;
 	if (likely(q == io->slots->disk->queue)) {
 		io->q = q;
+		io->opf = bio->bi_opf;
 		return ops->map_queue(&io->desc);
 	}
 	/* Below a stack other disks may be asked about it at this moment. */
@@ -698,6 +700,7 @@ static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
 	route.desc.dev = disk_devt(bio->bi_bdev->bd_disk);
 	route.desc.hctx = -1;
 	route.q = q;
+	route.opf = bio->bi_opf;
 	return ops->map_queue(&route.desc);
 }
 

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What selftests/bench makes of its rows: the targets, a table, and the data of
+# charts. A ratio is of instructions, unless it says otherwise.
+
+def all_keys:
+  {kernel: null, iommu: null, source: null, mode: null, path: null, size: null,
+   batch: null, depth: null, buffer: null, at: null, insns_per_io: null,
+   iops: null, iops_min: null, iops_max: null, mib_per_second: null,
+   ratio: null, p50_ns: null, p99_ns: null, p999_ns: null, cpu_ns: null,
+   switches: null, interrupts: null, maps: null, unmaps: null,
+   invalidations: null, allocations: null, refused: null} + .;
+
+# The instructions of one cell, null where there are none. Ordinary memory is
+# scattered, so that is the buffer unless another one is named.
+def insns($want):
+  ({kernel: "kernel", source: "icount", mode: "interrupt",
+    buffer: "fragmented", at: "first"} + $want) as $all |
+  first(.[] | . as $row |
+    select(all($all | to_entries[]; $row[.key] == .value)) |
+    .insns_per_io) // null;
+
+def quotient($a; $b): if $a and $b then $a / $b else null end;
+
+def target($text; $value; $limit):
+  {target: $text, value: $value, limit: $limit,
+   met: (if $value == null then null else $value <= $limit end)};
+
+def cell_name: "\(if .size >= 1048576 then "\(.size / 1048576) MiB"
+  else "\(.size / 1024) KiB" end) x\(.batch)";
+
+# ---- the targets ----
+
+def against_registered($iommu; $size; $batch; $limit):
+  {iommu: $iommu, size: $size, batch: $batch} as $c |
+  target("\($iommu), \($c | cell_name), of registered buffers";
+    quotient(insns($c + {path: "dmabuf"}); insns($c + {path: "registered"}));
+    $limit);
+
+def polled_targets:
+  {mode: "polled", size: 4096, batch: 32} as $c |
+  target("polled 4 KiB x32, strict, of registered buffers in passthrough";
+    quotient(insns($c + {iommu: "strict", path: "dmabuf"});
+      insns($c + {iommu: "passthrough", path: "registered"})); 1.00),
+  (("strict", "lazy", "passthrough") as $iommu |
+    target("polled 4 KiB x32, \($iommu), of NVMe commands";
+      quotient(insns($c + {iommu: $iommu, path: "dmabuf"});
+        insns($c + {iommu: $iommu, path: "passthrough"})); 1.00));
+
+def shape_targets:
+  ("strict", "passthrough") as $iommu |
+  {iommu: $iommu, path: "dmabuf", batch: 1} as $c |
+  target("\($iommu), 512 KiB of a contiguous buffer, of 4 KiB";
+    quotient(insns($c + {size: 524288, buffer: "contiguous"});
+      insns($c + {size: 4096, buffer: "contiguous"})); 1.05),
+  (quotient(insns($c + {size: 4096, at: "last"}); insns($c + {size: 4096})) |
+    target("\($iommu), last 4 KiB of a fragmented buffer, off the first";
+      if . == null then null else (. - 1 | fabs) end; 0.01));
+
+def policy_targets:
+  (("strict", "passthrough") as $iommu | {iommu: $iommu, size: 4096} as $c |
+    (quotient(insns($c + {batch: 1, path: "place_map_queue"});
+       insns($c + {batch: 1, path: "dmabuf"})) |
+     target("\($iommu), place and map_queue at depth 1, more than none";
+       if . == null then null else . - 1 end; 0.03)),
+    (quotient(insns($c + {mode: "polled", batch: 32, path: "place_map_queue"});
+       insns($c + {mode: "polled", batch: 32, path: "dmabuf"})) |
+     target("\($iommu), place and map_queue in polled batches, more than none";
+       if . == null then null else . - 1 end; 0.08)));
+
+# Nothing is to be left to count in any row with a dma-buf.
+def count_target($iommu):
+  [.[] | select(.kernel == "kernel" and .iommu == $iommu and
+    (.path | IN("dmabuf", "minimal", "place_map_queue", "policy")))] |
+  map(.maps, .unmaps, (if $iommu == "lazy" then empty
+    else .invalidations end)) | map(values) |
+  target("\($iommu), maps, unmaps, invalidations of a dma-buf";
+    if length == 0 then null else max end; 0);
+
+def ordinary_targets:
+  ("strict", "passthrough") as $iommu |
+  ("registered", "registered+channel") as $path |
+  {iommu: $iommu, size: 4096, batch: 1} as $c |
+  quotient(insns($c + {path: $path});
+    insns($c + {path: "registered", kernel: "kernel-stock"})) |
+  target("\($iommu), ordinary I/O off an unpatched kernel's" +
+      (if $path == "registered" then "" else ", a channel open" end);
+    if . == null then null else (. - 1 | fabs) end;
+    if $path == "registered" then 0.001 else 0.003 end);
+
+def targets:
+  [against_registered("strict"; 4096; 1; 0.81),
+   against_registered("strict"; 4096; 32; 0.61),
+   against_registered("strict"; 131072; 8; 0.16),
+   against_registered("strict"; 524288; 4; 0.036),
+   against_registered("passthrough"; 4096; 1; 0.95),
+   against_registered("passthrough"; 4096; 32; 0.87),
+   against_registered("passthrough"; 131072; 8; 0.42),
+   against_registered("passthrough"; 524288; 4; 0.20),
+   polled_targets, shape_targets, policy_targets,
+   (("strict", "lazy", "passthrough") as $iommu | count_target($iommu)),
+   ordinary_targets];
+
+# ---- text ----
+
+def pad($n): tostring | . + ([range($n - length)] | map(" ") | join(""));
+def lpad($n): tostring | ([range($n - length)] | map(" ") | join("")) + .;
+def round_to($n): . * pow(10; $n) | round / pow(10; $n);
+
+def target_lines:
+  .targets[] |
+  (if .met == null then "not measured" elif .met then "met" else "MISSED" end |
+    pad(13)) +
+  ((.value | if . == null then "-" else round_to(4) end) | lpad(8)) + " <= " +
+  (.limit | pad(6)) + " " + .target;
+
+def table:
+  ["stock", "registered", "passthrough", "dmabuf", "place_map_queue"] as $paths |
+  "Instructions of the guest per read:",
+  (["IOMMU", "RING", "BUFFER", "I/O"] | map(pad(12)) | join("")) +
+  (["O_DIRECT", "REGISTERED", "NVME CMDS", "DMA-BUF", "+POLICY", "RATIO"] |
+    map(lpad(11)) | join("")),
+  (.rows | map(select(.source == "icount" and .kernel == "kernel" and
+     .at == "first")) |
+   group_by([.iommu, .mode, .buffer, .size, .batch])[] | . as $cell | .[0] |
+   ([.iommu, .mode, .buffer, cell_name] | map(pad(12)) | join("")) +
+   ([$paths[] as $p | first($cell[] | select(.path == $p) | .insns_per_io) //
+      null | if . == null then "-" else round end | lpad(11)] | join("")) +
+   (quotient(first($cell[] | select(.path == "dmabuf") | .insns_per_io) // null;
+      first($cell[] | select(.path == "registered") | .insns_per_io) // null) |
+     (if . == null then "-" else round_to(3) end) | lpad(11)));
+
+# ---- charts: tab-separated, the first line names the columns ----
+
+def insns_chart($iommu):
+  ["stock", "registered", "passthrough", "dmabuf", "place_map_queue"] as $paths |
+  (["I/O", "O_DIRECT", "registered buffers", "NVMe commands", "dma-buf",
+    "dma-buf, policy"] | @tsv),
+  (map(select(.source == "icount" and .kernel == "kernel" and
+     .iommu == $iommu and .mode == "interrupt" and .at == "first" and
+     .buffer == "fragmented")) |
+   group_by([.size, .batch])[] | . as $cell |
+   [(.[0] | cell_name), ($paths[] as $p |
+     first($cell[] | select(.path == $p) | .insns_per_io) // "nan" |
+     . // "nan")] | @tsv);
+
+def throughput_chart:
+  (["I/O", "strict", "lazy", "passthrough"] | @tsv),
+  (map(select(.source == "clock" and .mode == "interrupt" and
+     .path == "dmabuf" and .buffer == "fragmented")) |
+   group_by([.size, .depth])[] | . as $cell |
+   [(.[0] | "\(.size / 1024) KiB, QD \(.depth)"),
+    (("strict", "lazy", "passthrough") as $iommu |
+      first($cell[] | select(.iommu == $iommu) | .ratio) // "nan" |
+      . // "nan")] | @tsv);
