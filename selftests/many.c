@@ -59,7 +59,8 @@ static void make_disks(unsigned int nr)
 	fclose(f);
 	shell("dmsetup create --concise \"$(tr '\\n' ';' < /run/many | sed 's/;$//')\"");
 	for (i = 0; i < nr; i++) {
-		snprintf(path, sizeof(path), "/dev/mapper/many%u", i);
+		/* There are no others. */
+		snprintf(path, sizeof(path), "/dev/dm-%u", i);
 		disks[i] = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 		if (disks[i] < 0)
 			tap_fail(__FILE__, __LINE__, "%s: %s", path,
@@ -225,7 +226,7 @@ TEST(disks_that_go_take_their_registrations_with_them)
 	       (now_us() - start) * 1.0 / MANY, MANY);
 	CHECK((now_us() - start) * 1.0 / MANY < SLACK * few);
 	close_maps();
-	CHECK_EQ(registered(), 0);
+	CHECK_SOON(!registered());
 }
 
 int main(int argc, char **argv)

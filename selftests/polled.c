@@ -9,7 +9,7 @@
  */
 #include "mover.h"
 #include "policy.h"
-#include "selftests/bpf/puppet.skel.h"
+#include "selftests/bpf/cost.skel.h"
 
 #define BUF	(4 * MIB)
 #define LEN	(64 * KIB)
@@ -224,6 +224,22 @@ TEST(polled_io_sees_what_is_in_the_page_cache)
 	CHECK_EQ(pread(fd, mem, LEN, POS), LEN);
 	CHECK_EQ(data_check(mem, POS, LEN, 8, NULL), 0);
 	close(fd);
+}
+
+/* The local hardware queue is one of those that are polled. */
+TEST(a_policy_chooses_among_queues_that_are_polled)
+{
+	struct cost *policies = cost__open_and_load();
+	struct rig r;
+
+	CHECK(policies);
+	policy_attach(policies->maps.cost_both);
+	up(&r, "disk0", POLLED);
+	CHECK_EQ(policy_select(r.bdev, "place_map_queue"), 0);
+	both_directions(&r, 4 * KIB);
+	both_directions(&r, LEN);
+	CHECK_EQ(rig_info(&r).errors, 0);
+	CHECK_EQ(policy_select(r.bdev, "none"), 0);
 }
 
 static void on_ring(unsigned int flags)
