@@ -1213,7 +1213,9 @@ TEST(kfunc_attach_refuses_flags_and_other_sizes)
 	CHECK_EQ(run_attach(bdev, buf, 0, sizeof(struct blk_dmabuf_attach)), 0);
 	CHECK_EQ(run_attach(bdev, buf, BLK_DMABUF_ATTACH_COPY,
 			    sizeof(struct blk_dmabuf_attach)), 0);
-	CHECK_EQ(run_attach(bdev, buf, 2, sizeof(struct blk_dmabuf_attach)),
+	CHECK_EQ(run_attach(bdev, buf, BLK_DMABUF_ATTACH_TRIAL,
+			    sizeof(struct blk_dmabuf_attach)), 0);
+	CHECK_EQ(run_attach(bdev, buf, 4, sizeof(struct blk_dmabuf_attach)),
 		 -EINVAL);
 	CHECK_EQ(run_attach(bdev, buf, 1 << 31,
 			    sizeof(struct blk_dmabuf_attach)), -EINVAL);

@@ -205,7 +205,6 @@ struct blk_dmabuf_chan_io {
 static struct bio_set blk_dmabuf_bios;
 static struct workqueue_struct *blk_dmabuf_redo_wq;
 
-
 static bool blk_dmabuf_is_file(const struct blk_dmabuf_chan *chan)
 {
 	return S_ISREG(file_inode(chan->file)->i_mode);
