@@ -774,7 +774,7 @@ redundant() {
 		! chattr +j $MNT/data
 		start read 0 64K 1
 		start write 64K 64K 2
-		finish EFAULT
+		finish EOPNOTSUPP
 		is 0 1M 1
 	END
 }
