@@ -22,6 +22,12 @@ need_disk() {
 	done
 	there "$1" || wait_until 60 there "$1"
 	DISK=$(other_disk "$1")
+	# Behind an IOMMU, QEMU's AHCI sees a table of segments as far as the page
+	# goes in which it begins. That has room for 8 in two of the 32 tables:
+	# more let a command hang, or QEMU abort, be it ordinary I/O or not.
+	if [ "$1" = ahci ] && iommu_translates; then
+		echo 256 > "/sys/block/${DISK##*/}/queue/max_sectors_kb"
+	fi
 }
 
 there() { other_disk "$1" > /dev/null 2>&1; }
@@ -48,4 +54,15 @@ pci_above() {
 		path=${path%/*}
 	done
 	printf '%s\n' "$path"
+}
+
+# bar_up: vfio-pci has the ivshmem device, whose name is in $BAR for dmabuf-io
+bar_up() {
+	local dir
+	for dir in /sys/bus/pci/devices/*; do
+		[ "$(cat "$dir/device")" = 0x1110 ] || continue
+		export BAR=${dir##*/}
+		echo vfio-pci > "$dir/driver_override"
+		echo "$BAR" > /sys/bus/pci/drivers_probe
+	done
 }
