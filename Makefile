@@ -46,6 +46,12 @@ test: test-deps ## all tests (SUITES="a b" for some); TAP in build/tap
 	$(Q)$(MAKE) fio || echo "without its source no engine for fio" >&2
 	$(Q)selftests/run $(SUITES)
 
+.PHONY: matrix
+matrix: ## which device takes which buffer: the last 'make test' as a table
+	$(Q)test -s $(B)/matrix.json || { echo "run 'make test SUITES=matrix'" >&2; \
+		exit 1; }
+	$(Q)jq -rf selftests/matrix.jq $(B)/matrix.json
+
 # What allocates, maps, waits and goes away is worth the slow kernel.
 DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
 	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime files \

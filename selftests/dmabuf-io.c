@@ -15,8 +15,9 @@
  * Where in its lane an I/O goes rotates, and so do the sizes.  A thread prepares
  * all its lanes, runs the I/O, looks at the outcome, and does so again.
  *
- * For each direction one line on stdout says what was done.  Exit code 0: all of
- * it right, 1: not, 2: cannot be run like this.
+ * For each direction one line on stdout says what was done, or one says why the
+ * kernel does not register the buffer.  Exit code 0: all of it right, 1: not, 2:
+ * cannot be run like this.
  */
 #include <getopt.h>
 #include <liburing.h>
@@ -28,6 +29,9 @@
 
 #define MAX_LIST	32
 #define GUARD		PAGE
+
+/* Of ivshmem: its memory. */
+#define BAR		2
 
 enum corrupt { CORRUPT_NOTHING, CORRUPT_TARGET, CORRUPT_GUARD };
 
@@ -75,7 +79,7 @@ static const struct {
 } options[] = {
 	{ { "direction", 1, NULL, 'd' }, "read|write", "only device to buffer, or only buffer to device" },
 	{ { "sizes", 1, NULL, 's' }, "LIST", "bytes of the I/Os, with K and M, in turn" },
-	{ { "buffer", 1, NULL, 'b' }, "KIND", "contiguous, shuffled or hugetlb udmabuf; a dma-heap's name; or pages: ordinary memory and ordinary I/O, to compare" },
+	{ { "buffer", 1, NULL, 'b' }, "KIND", "contiguous, shuffled or hugetlb udmabuf; a dma-heap's name; bar: the memory of the ivshmem device that $BAR names and vfio-pci has; or pages: ordinary memory and ordinary I/O, to compare" },
 	{ { "offsets", 1, NULL, 'o' }, "LIST", "where in a page of the buffer, in turn" },
 	{ { "position", 1, NULL, 'p' }, "BYTES", "first byte of the device to use" },
 	{ { "size", 1, NULL, 'z' }, "BYTES", "size of the buffer, if that is more than needed" },
@@ -246,6 +250,28 @@ static unsigned int lanes(void)
 	return opt.warm_up > opt.depth ? opt.warm_up : opt.depth;
 }
 
+/* The first bytes of the BAR.  This dma-buf has no mmap(), the device has. */
+static int make_bar(uint64_t size)
+{
+	struct blkdmabuf_vfio_range range = { .length = size };
+	uint64_t offset, bytes;
+	int device, ret;
+
+	device = blkdmabuf_vfio_open(getenv("BAR") ?: "none");
+	if (device < 0)
+		return device;
+	ret = blkdmabuf_vfio_memory(device, true);
+	if (!ret)
+		ret = blkdmabuf_vfio_region(device, BAR, &offset, &bytes);
+	if (ret)
+		return ret;
+	if (bytes < size)
+		return -ENOSPC;
+	env.mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+		       offset);
+	return blkdmabuf_vfio_dmabuf(device, BAR, &range, 1);
+}
+
 static void make_buffer(void)
 {
 	uint64_t size = opt.at + env.mem_lane * lanes() * opt.threads;
@@ -265,11 +291,15 @@ static void make_buffer(void)
 		else if (!strcmp(opt.buffer, "hugetlb"))
 			env.dmabuf = blkdmabuf_udmabuf(size = ALIGN(size, 2 * MIB),
 						       BLKDMABUF_HUGETLB);
+		else if (!strcmp(opt.buffer, "bar"))
+			env.dmabuf = make_bar(size);
 		else
 			env.dmabuf = blkdmabuf_heap(opt.buffer, size);
 		if (env.dmabuf < 0)
 			cannot("no buffer of the kind", opt.buffer, env.dmabuf);
-		env.mem = mmap(NULL, size, prot, MAP_SHARED, env.dmabuf, 0);
+		if (!env.mem)
+			env.mem = mmap(NULL, size, prot, MAP_SHARED,
+				       env.dmabuf, 0);
 	}
 	if (env.mem == MAP_FAILED)
 		cannot("cannot map", opt.buffer, errno);
@@ -290,8 +320,9 @@ static void make_registration(void)
 				       opt.allow_copy ?
 				       BLK_DMABUF_ATTACH_COPY : 0, &reg);
 	if (ret) {
-		fprintf(stderr, "dmabuf-io: %s\n",
-			blkdmabuf_reason_text(reg.reason));
+		printf("refused buffer=%s reason=%s\n", opt.buffer,
+		       reason_name(reg.reason));
+		fflush(stdout);
 		cannot("cannot register on", opt.device, ret);
 	}
 	env.id = reg.id;

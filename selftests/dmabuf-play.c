@@ -219,18 +219,6 @@ static void expect(long long res, const char *want, uint64_t len)
 		wrong("the result is %s, not %s", result_name(res), number);
 }
 
-/* The kernel's own spelling, which its tracepoints have. */
-static const char *reason_name(unsigned int reason)
-{
-	static char name[32];
-	char *c;
-
-	snprintf(name, sizeof(name), "%s", blkdmabuf_reason_str(reason));
-	for (c = name; *c; c++)
-		*c = *c == '_' ? '-' : tolower(*c);
-	return name;
-}
-
 /* ---- data ---- */
 
 static void fill(void *mem, uint64_t pos, size_t len, uint64_t seed)

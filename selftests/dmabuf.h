@@ -6,6 +6,7 @@
 #ifndef SELFTESTS_DMABUF_H
 #define SELFTESTS_DMABUF_H
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -118,6 +119,18 @@ static inline const char *disk_by_serial(const char *serial)
 		fclose(f);
 	}
 	globfree(&g);
+	return name;
+}
+
+/* The kernel's own spelling, which its tracepoints have. */
+static inline const char *reason_name(unsigned int reason)
+{
+	static char name[32];
+	char *c;
+
+	snprintf(name, sizeof(name), "%s", blkdmabuf_reason_str(reason));
+	for (c = name; *c; c++)
+		*c = *c == '_' ? '-' : tolower(*c);
 	return name;
 }
 

@@ -57,6 +57,36 @@ disk() {
 	return 1
 }
 
+# other_disk KIND: the block device that the profile word disk=KIND added
+other_disk() {
+	local dev serial
+	for dev in /sys/block/[sv]d*; do
+		# Vital product data begins with 4 bytes that are no text.
+		serial=$(cat "$dev/serial" 2> /dev/null ||
+			tail -c +5 "$dev/device/vpd_pg80" 2> /dev/null | tr -d ' \0')
+		if [ "$serial" = "$1" ] && [ -b "/dev/${dev##*/}" ]; then
+			printf '/dev/%s\n' "${dev##*/}"
+			return 0
+		fi
+	done
+	echo "no disk with serial $1" >&2
+	return 1
+}
+
+# driver_of KIND: the kernel module behind such a disk
+driver_of() {
+	case $1 in
+	ahci) echo ahci ;;
+	megasas) echo megaraid_sas ;;
+	mptsas) echo mptsas ;;
+	lsi) echo sym53c8xx ;;
+	pvscsi) echo vmw_pvscsi ;;
+	virtio-scsi*) echo virtio_scsi ;;
+	virtio-blk*) echo virtio_blk ;;
+	uas) echo xhci-pci uas ;;
+	esac
+}
+
 # iommu_mode: strict, lazy, passthrough or off, as the kernel runs disk 0
 iommu_mode() {
 	local dev

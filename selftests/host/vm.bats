@@ -37,6 +37,15 @@ setup() {
 	[[ $output == *"no such profile key: colour"* ]]
 	run "$VM" $NAME iommu=maybe -- true
 	[ "$status" -ne 0 ]
+	run "$VM" $NAME disk=floppy -- true
+	[ "$status" -ne 0 ]
+	[[ $output == *"no such disk"* ]]
+}
+
+@test "a disk that would write past the IOMMU is not given to a guest with one" {
+	run "$VM" $NAME iommu=lazy disk=ahci disk=pvscsi -- true
+	[ "$status" -ne 0 ]
+	[[ $output == *"does not go through the IOMMU"* ]]
 }
 
 @test "it works without terminal and input" {
