@@ -6,8 +6,8 @@
 # not fails cleanly, no retry touches memory that it must not, nothing hangs, and a
 # registration on a disk that is gone is dead.
 #
-# vm: tag=strict disks iommu=strict
-# vm: tag=off disks iommu=off disk=pvscsi disk=megasas
+# vm: when=asked tag=strict disks iommu=strict
+# vm: when=asked tag=off disks iommu=off disk=pvscsi disk=megasas
 # log-allow: I/O error, dev [sv]d -- disks that fail, and requests of removed ones
 # log-allow: Buffer I/O error on dev [sv]d -- the same, for the page cache
 

@@ -9,10 +9,10 @@
 # The runs leave matrix.json: one row per cell and direction. A run replaces what
 # an earlier one of its IOMMU mode found.
 #
-# vm: tag=strict disks iommu=strict
-# vm: tag=lazy disks iommu=lazy
-# vm: tag=passthrough disks iommu=passthrough disk=pvscsi disk=megasas
-# vm: tag=off disks iommu=off disk=pvscsi disk=megasas
+# vm: when=asked tag=strict disks iommu=strict
+# vm: when=asked tag=lazy disks iommu=lazy
+# vm: when=asked tag=passthrough disks iommu=passthrough disk=pvscsi disk=megasas
+# vm: when=asked tag=off disks iommu=off disk=pvscsi disk=megasas
 
 load matrix
 
