@@ -109,7 +109,7 @@ counts_ordinary_io() {
 }
 
 @test "megasas" {
-	! iommu_translates || skip "an IOMMU in QEMU's megasas that reads no further than a frame"
+	! iommu_translates || skip "a megasas in QEMU that works behind a translating IOMMU"
 	need_disk megasas
 	takes megasas "$DISK"
 }
