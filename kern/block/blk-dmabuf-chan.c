@@ -262,9 +262,7 @@ static void blk_dmabuf_cmd_cqe(struct io_uring_cmd *cmd,
 	struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 
 	if (pdu->cqe32)
-		io_uring_cmd_done32(cmd, pdu->result,
-				    (u64)pdu->slot << 48 | pdu->offset,
-				    issue_flags);
+		io_uring_cmd_done32(cmd, pdu->result, pdu->offset, issue_flags);
 	else
 		io_uring_cmd_done(cmd, pdu->result, issue_flags);
 }
