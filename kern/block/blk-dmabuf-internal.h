@@ -310,11 +310,12 @@ struct blk_dmabuf_slots {
 
 /**
  * struct blk_dmabuf_io - what a bio points to
- * @route: @desc, @q and @opf, which is all that map_queue() gets
+ * @route: @desc, @q and @local, which is all that map_queue() gets
  * @desc: what a policy sees of it
  * @q: queue of the disk that place() is asked for; set by
  *	blk_dmabuf_policy_place()
- * @opf: operation and flags of the bio that map_queue() is asked about
+ * @local: hardware queue that no policy would give the bio that map_queue() is
+ *	asked about
  * @slots: what its submitter may use
  * @reg: registration that it runs on, held by blk_dmabuf_begin()
  * @seq: number of the mapping that its bios were cut for, 0 if there was none
@@ -338,7 +339,7 @@ struct blk_dmabuf_io {
 	struct_group_tagged(blk_dmabuf_route, route,
 		struct blk_dmabuf_desc	desc;
 		struct request_queue	*q;
-		blk_opf_t		opf;
+		struct blk_mq_hw_ctx	*local;
 	);
 	struct blk_dmabuf_slots		*slots;
 	struct blk_dmabuf		*reg;

@@ -136,10 +136,10 @@ static struct request_queue *blk_dmabuf_desc_queue(struct blk_dmabuf_desc *desc)
 	return container_of(desc, struct blk_dmabuf_route, desc)->q;
 }
 
-/* Of the bio that map_queue() is asked about. */
-static blk_opf_t blk_dmabuf_desc_opf(const struct blk_dmabuf_desc *desc)
+/* The hardware queue of what map_queue() is asked about, without a policy. */
+static struct blk_mq_hw_ctx *blk_dmabuf_desc_local(struct blk_dmabuf_desc *desc)
 {
-	return container_of_const(desc, struct blk_dmabuf_route, desc)->opf;
+	return container_of(desc, struct blk_dmabuf_route, desc)->local;
 }
 
 /* Programs run where the queue has been entered, so that the table stays. */
@@ -291,8 +291,7 @@ __bpf_kfunc u32 bpf_blk_dmabuf_nr_hctx(struct blk_dmabuf_desc *desc)
 __bpf_kfunc int bpf_blk_dmabuf_next_hctx(struct blk_dmabuf_desc *desc, u32 hctx)
 {
 	struct request_queue *q = blk_dmabuf_desc_queue(desc);
-	enum hctx_type type =
-		blk_dmabuf_hctx_local(q, blk_dmabuf_desc_opf(desc))->type;
+	enum hctx_type type = blk_dmabuf_desc_local(desc)->type;
 
 	for (; hctx < q->nr_hw_queues; hctx++)
 		if (blk_dmabuf_hctx_usable(blk_dmabuf_hctx(q, hctx), type))
@@ -310,8 +309,7 @@ __bpf_kfunc int bpf_blk_dmabuf_next_hctx(struct blk_dmabuf_desc *desc, u32 hctx)
  */
 __bpf_kfunc u32 bpf_blk_dmabuf_hctx_local(struct blk_dmabuf_desc *desc)
 {
-	return blk_dmabuf_hctx_local(blk_dmabuf_desc_queue(desc),
-				     blk_dmabuf_desc_opf(desc))->queue_num;
+	return blk_dmabuf_desc_local(desc)->queue_num;
 }
 
 /**
@@ -680,7 +678,8 @@ struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio)
 }
 
 /* What the policy of the disk @bio has reached says. */
-static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
+static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q,
+				 struct blk_mq_hw_ctx *local)
 {
 	struct blk_dmabuf_io *io = bio->bi_dmabuf;
 	struct blk_dmabuf_route route;
@@ -692,7 +691,7 @@ static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
 		return -1;
 	if (likely(q == io->slots->disk->queue)) {
 		io->q = q;
-		io->opf = bio->bi_opf;
+		io->local = local;
 		return ops->map_queue(&io->desc);
 	}
 	/* Below a stack other disks may be asked about it at this moment. */
@@ -700,7 +699,7 @@ static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q)
 	route.desc.dev = disk_devt(bio->bi_bdev->bd_disk);
 	route.desc.hctx = -1;
 	route.q = q;
-	route.opf = bio->bi_opf;
+	route.local = local;
 	return ops->map_queue(&route.desc);
 }
 
@@ -717,21 +716,23 @@ static noinline bool bio_dmabuf_choose_queue(struct bio *bio,
 					     struct request **cached)
 {
 	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
-	s32 index = blk_dmabuf_policy_ask(bio, q);
+	struct blk_mq_hw_ctx *local = blk_dmabuf_hctx_local(q, bio->bi_opf);
+	s32 index = blk_dmabuf_policy_ask(bio, q, local);
 	struct blk_mq_hw_ctx *hctx;
-	enum hctx_type type;
 
 	if (index == -1)
 		return true;
 	if ((u32)index >= q->nr_hw_queues)
 		return bio_dmabuf_bad_queue(bio, BLK_DMABUF_POLICY_HCTX);
 	hctx = blk_dmabuf_hctx(q, index);
-	type = blk_dmabuf_hctx_local(q, bio->bi_opf)->type;
-	if (hctx->type != type)
-		return bio_dmabuf_bad_queue(bio, BLK_DMABUF_POLICY_HCTX_TYPE);
-	/* All CPUs of the hctx are offline: use the default. */
-	if (!blk_dmabuf_hctx_usable(hctx, type))
-		return true;
+	if (hctx != local) {
+		if (hctx->type != local->type)
+			return bio_dmabuf_bad_queue(bio,
+						BLK_DMABUF_POLICY_HCTX_TYPE);
+		/* All CPUs of the hctx are offline: use the default. */
+		if (!blk_dmabuf_hctx_usable(hctx, local->type))
+			return true;
+	}
 
 	bio->bi_dmabuf_hctx = index + 1;
 	if (*cached && (*cached)->mq_hctx != hctx) {
