@@ -276,11 +276,9 @@ static void blk_dmabuf_advance(struct blk_dmabuf_cursor *cur, unsigned int len)
 	}
 }
 
-/**
- * blk_dmabuf_count_simple - blk_dmabuf_count() where a range is a segment
- * @mapping: @bio: @lim: @max_bytes: @segs: @gap_bit: as there
- *
- * In O(log ranges).  The gap is the worst one of the mapping.
+/*
+ * blk_dmabuf_count() where a range is a segment: in O(log ranges).  The gap is the
+ * worst one of the mapping.
  */
 VISIBLE_IF_KUNIT int
 blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,
@@ -308,10 +306,7 @@ blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,
 	return bytes;
 }
 
-/**
- * blk_dmabuf_count_each - blk_dmabuf_count() by looking at each range
- * @mapping: @bio: @lim: @max_bytes: @segs: @gap_bit: as there
- */
+/* blk_dmabuf_count() by looking at each range. */
 VISIBLE_IF_KUNIT int
 blk_dmabuf_count_each(const struct blk_dmabuf_mapping *mapping,
 		      const struct bio *bio, const struct queue_limits *lim,
