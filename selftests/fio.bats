@@ -86,10 +86,10 @@ ordinary() { job --ioengine=io_uring "$@"; }
 
 @test "the IOMMU has nothing to do" {
 	trace_on iommu/map iommu/unmap
-	ours --rw=randread --bs=4k --verify=none --number_ios=2
+	ours --rw=randread --bs=4k --verify=0 --number_ios=2
 	trace_clear
 	echo 1 > "$GATE"
-	ours --rw=randread --bs=4k --verify=none --size=16M
+	ours --rw=randread --bs=4k --verify=0 --size=16M
 	echo 0 > "$GATE"
 	maps=$(trace_count map)
 	trace_off
@@ -110,7 +110,7 @@ ordinary() { job --ioengine=io_uring "$@"; }
 
 @test "a device that takes no dma-buf I/O is told, with the reason" {
 	DEV=$(disk 4)
-	run ours --rw=read --bs=4k --verify=none
+	run ours --rw=read --bs=4k --verify=0
 	[ "$status" -ne 0 ]
 	[[ $output == *integrity*"try: "* ]]
 }
