@@ -156,7 +156,8 @@ LIBBPF  := $(B)/bpftool/libbpf/libbpf.a
 LIBBPF_INCLUDE := $(B)/bpftool/libbpf/include
 
 # Building bpftool builds libbpf and installs its headers beside it. Position
-# independent, so that libblkdmabuf.so can hold it.
+# independent, so that libblkdmabuf.so can hold it. Disassemblers are left out:
+# loading LLVM takes longer than what bpftool is asked for.
 $(BPFTOOL):
 	$(Q)test -n "$(CLANG)" || { echo "no clang >= 16; run 'make deps'" >&2; \
 		exit 1; }
@@ -165,6 +166,7 @@ $(BPFTOOL):
 	$(Q)mkdir -p $(B)/bpftool $(B)/log
 	$(Q)$(MAKE) -C $(B)/linux/tools/bpf/bpftool OUTPUT=$(CURDIR)/$(B)/bpftool/ \
 		CLANG=$(CLANG) LLVM_STRIP=$$($(CLANG) -print-prog-name=llvm-strip) \
+		SKIP_LLVM=1 SKIP_LIBBFD=1 \
 		EXTRA_CFLAGS='-g -O2 -fPIC' > $(B)/log/bpftool-build.log 2>&1 || \
 		{ tail -20 $(B)/log/bpftool-build.log >&2; exit 1; }
 
