@@ -61,6 +61,7 @@ DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
 .PHONY: bench
 bench: test-deps ## what an I/O costs, by path and IOMMU mode: build/bench.json
 	$(Q)$(MAKE) all
+	$(Q)$(MAKE) kernel-stock
 	$(Q)selftests/bench
 
 .PHONY: test-debug
@@ -114,6 +115,10 @@ kernel: prepare ## build the kernel in build/kernel
 .PHONY: kernel-debug
 kernel-debug: prepare ## build it with KASAN, lockdep and the like
 	$(Q)kern/build kernel-debug
+
+.PHONY: kernel-stock
+kernel-stock: prepare ## build it without the project's change, for 'make bench'
+	$(Q)kern/build kernel-stock
 
 .PHONY: modules
 modules: prepare ## the kernel with the modules that tests load

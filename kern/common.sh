@@ -155,14 +155,53 @@ kmake() {
 		KBUILD_BUILD_USER=blkdmabuf KBUILD_BUILD_HOST=localhost "$@"
 }
 
-fragments() {
-	printf '%s\n' "$KERN/blkdmabuf.config" "$KERN/test.config"
-	[ "$1" != kernel-debug ] || printf '%s\n' "$KERN/debug.config"
+# unpatched_tree DIR: make DIR the kernel tree without the project's change, with
+# hard links, so that it costs no space. git replaces files, it never writes into
+# them.
+unpatched_tree() {
+	local dir=$1
+	if [ ! -d "$dir" ] || ! cmp -s "$STATE/base" "$dir/.unpatched-base"
+	then
+		rm -rf "$dir"
+		mkdir "$dir"
+		(cd "$TREE" && find . -mindepth 1 -maxdepth 1 ! -name .git \
+			-exec cp -al -t "$dir" {} +)
+		tree_git worktree prune
+		tree_git worktree add -q --no-checkout --detach "$dir.git" \
+			"$(base_commit)"
+		mv "$dir.git/.git" "$dir/.git"
+		rmdir "$dir.git"
+		tree_git worktree repair "$dir" > /dev/null 2>&1
+		GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
+			git -C "$dir" reset -q
+		cp "$STATE/base" "$dir/.unpatched-base"
+	fi
+	# Links to files of this project have no place in it.
+	find "$dir" -path '*/.git' -prune -o -type l -print |
+		while read -r l; do
+			case $(readlink "$l") in
+			*../kern/* | *../include/uapi/linux/blk-dmabuf.h)
+				rm "$l" ;;
+			esac
+		done
+	GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
+		git -C "$dir" -c core.hooksPath=/dev/null \
+		checkout -q -f --detach "$(base_commit)"
+}
+
+# fragment FLAVOUR: what is asked of Kconfig. An unpatched kernel knows none of our
+# options.
+fragment() {
+	cat "$KERN/blkdmabuf.config" "$KERN/test.config" |
+		case $1 in
+		kernel-stock) sed '/^CONFIG_BLK_DMABUF/d' ;;
+		kernel-debug) cat - "$KERN/debug.config" ;;
+		*) cat ;;
+		esac
 }
 
 config_inputs() {
-	local f
-	fragments "$1" | while read -r f; do cat "$f"; done
+	fragment "$1"
 	(cd "$TREE" && { tree_git ls-files '*Kconfig*'; overlay_files |
 		grep Kconfig || :; } | xargs -d '\n' cat)
 	gcc --version
@@ -171,10 +210,9 @@ config_inputs() {
 # lost FLAVOUR CONFIG: wanted options that did not survive Kconfig; a later
 # fragment overrides an earlier one
 lost() {
-	local line name f
-	fragments "$1" | while read -r f; do
-		grep -E '^CONFIG_[A-Z0-9_a-z]+=' "$f" || :
-	done | awk -F= '{ want[$1] = $0 } END { for (n in want) print want[n] }' |
+	local line name
+	fragment "$1" | { grep -E '^CONFIG_[A-Z0-9_a-z]+=' || :; } |
+	awk -F= '{ want[$1] = $0 } END { for (n in want) print want[n] }' |
 	while read -r line; do
 		name=${line%%=*}
 		case $line in
@@ -195,8 +233,7 @@ configure() {
 	fi
 	say "configuring $flavour"
 	mkdir -p "$out"
-	fragments "$flavour" | while read -r f; do cat "$f"; done \
-		> "$out/wanted.config"
+	fragment "$flavour" > "$out/wanted.config"
 	new=$out/new.config
 	rm -f "$new"
 	kmake "$flavour" -s KCONFIG_CONFIG="$new" \

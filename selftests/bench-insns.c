@@ -2,10 +2,10 @@
 /*
  * What one read costs in instructions of the guest, by path: O_DIRECT,
  * registered buffers and files, NVMe commands, and a dma-buf without a policy,
- * with the minimal one and with one that places and chooses the queue.
- * selftests/bench runs it:
+ * with the minimal one, with one that places and chooses the queue, and while
+ * "blkdmabufctl stat" watches.  selftests/bench runs it:
  *
- *   bench-insns FILE [samples]
+ *   bench-insns FILE [samples]		$CTL is blkdmabufctl
  *
  * writes the rows to FILE as JSON.  Time has to count instructions, with one
  * CPU.
@@ -21,7 +21,9 @@
  * that what the patches cost ordinary I/O is the difference between two boots.
  */
 #include <linux/nvme_ioctl.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <x86intrin.h>
 
 #include "policy.h"
@@ -71,7 +73,7 @@ static const struct {
 
 enum path {
 	STOCK, REGISTERED, REGISTERED_CHANNEL, PASSTHROUGH,
-	OURS, MINIMAL, BOTH, NR_PATHS
+	OURS, MINIMAL, BOTH, STAT, NR_PATHS
 };
 
 /* Those that need /dev/blkdmabuf begin with the channel. */
@@ -88,6 +90,7 @@ static const struct {
 	[MINIMAL]		= { "minimal", "minimal", true },
 	[BOTH]			= { "place_map_queue", "place_map_queue",
 				    true },
+	[STAT]			= { "stat", "none", true },
 };
 
 enum { INTERRUPT, POLLED, NR_MODES };
@@ -371,13 +374,48 @@ static void for_each_batch(enum path path, void (*run)(struct batch *b))
 			}
 }
 
+/* Longer than anything is measured, so that it does not print meanwhile. */
+#define STAT_INTERVAL	"100000"
+#define STAT_START	5	/* seconds until its programs are attached */
+
+static pid_t start_stat(void)
+{
+	const char *ctl = getenv("CTL");
+	pid_t pid = fork();
+
+	if (!pid) {
+		dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+		if (ctl)
+			execl(ctl, ctl, "stat", "--interval", STAT_INTERVAL,
+			      NULL);
+		_exit(1);
+	}
+	CHECK(pid > 0);
+	sleep(STAT_START);
+	/* It is still there. */
+	CHECK_EQ(waitpid(pid, NULL, WNOHANG), 0);
+	return pid;
+}
+
+static void stop_stat(pid_t pid)
+{
+	CHECK_EQ(kill(pid, SIGTERM), 0);
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
 static void run_path(enum path path, void (*run)(struct batch *b))
 {
+	pid_t stat = 0;
+
 	if (!possible(path))
 		return;
 	if (paths[path].policy)
 		CHECK_EQ(policy_select(bdev, paths[path].policy), 0);
+	if (path == STAT)
+		stat = start_stat();
 	for_each_batch(path, run);
+	if (stat)
+		stop_stat(stat);
 	if (paths[path].policy)
 		CHECK_EQ(policy_select(bdev, "none"), 0);
 }
