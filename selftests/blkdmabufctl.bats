@@ -21,7 +21,7 @@ teardown() {
 	rm -rf "$PIN"
 	wait_until 10 none_left
 	[ -z "${HOLDER:-}" ] || kill "$HOLDER"
-	! mountpoint -q /mnt || umount /mnt
+	! mountpoint -q /mnt/disk || umount /mnt/disk
 	[ ! -e /dev/mapper/held ] || dmsetup remove --noudevsync --noudevrules held
 	[ -z "${TYPE:-}" ] || ! mountpoint -q "$TYPE" || umount "$TYPE"
 	[ ! -e /dev/udmabuf.gone ] || mv /dev/udmabuf.gone /dev/udmabuf
@@ -347,7 +347,8 @@ place() { dd if="$1" bs=1M skip=100 count=1 iflag=direct status=none; }
 
 @test "a mounted device is not written to" {
 	mkfs.ext4 -q "${DEV}p2"
-	mount "${DEV}p2" /mnt
+	mkdir -p /mnt/disk
+	mount "${DEV}p2" /mnt/disk
 	head -c 1M /dev/urandom > a
 	place "${DEV}p2" > before
 	for dev in "${DEV}p2" "$DEV"; do

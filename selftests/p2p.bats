@@ -25,7 +25,7 @@ setup() {
 
 teardown() {
 	if [ -n "${HOLDER:-}" ]; then kill "$HOLDER"; fi
-	! mountpoint -q /mnt || umount /mnt
+	! mountpoint -q /mnt/disk || umount /mnt/disk
 	rm -rf /sys/fs/bpf/blkdmabuf
 	[ ! -e $TRACE ] || rmdir $TRACE
 }
@@ -238,18 +238,19 @@ untouched() {
 @test "a probe of a file leaves the file as it was" {
 	need mkfs.ext4
 	mkfs.ext4 -qF "$DEV"
-	mount "$DEV" /mnt
-	dd if=/dev/urandom of=/mnt/file bs=1M count=3 status=none
-	sync /mnt/file
-	cp /mnt/file before
-	"$CTL" check /mnt/file --probe
-	"$CTL" check /mnt/file --probe --probe-range 2M
-	cmp before /mnt/file
-	[ "$(stat -c %s /mnt/file)" -eq 3145728 ]
-	run "$CTL" check /mnt/file --probe --probe-range 3M
+	mkdir -p /mnt/disk
+	mount "$DEV" /mnt/disk
+	dd if=/dev/urandom of=/mnt/disk/file bs=1M count=3 status=none
+	sync /mnt/disk/file
+	cp /mnt/disk/file before
+	"$CTL" check /mnt/disk/file --probe
+	"$CTL" check /mnt/disk/file --probe --probe-range 2M
+	cmp before /mnt/disk/file
+	[ "$(stat -c %s /mnt/disk/file)" -eq 3145728 ]
+	run "$CTL" check /mnt/disk/file --probe --probe-range 3M
 	[ "$status" -eq 1 ]
 	grep -q 'leaves the device or file' <<< "$output"
-	cmp before /mnt/file
+	cmp before /mnt/disk/file
 	# Its disk is in use.
 	fails 1 "mounted or held" -- check "$DEV" --probe --probe-range 4M
 }
