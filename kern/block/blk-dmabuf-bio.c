@@ -361,7 +361,7 @@ static int blk_dmabuf_count(const struct blk_dmabuf_mapping *mapping,
 				     gap_bit);
 }
 
-/* Remember which mapping @io was split for: one, or more than one. */
+/* Remember which mapping @io was cut for: one, or more than one. */
 static void blk_dmabuf_note_seq(struct blk_dmabuf_io *io, u64 seq)
 {
 	u64 old = READ_ONCE(io->seq);
@@ -409,6 +409,31 @@ static int blk_dmabuf_fit(struct bio *bio, const struct queue_limits *lim,
 	bio->bi_bvec_gap_bit = gap_bit;
 	blk_dmabuf_note_seq(io, mapping->seq);
 	return bytes;
+}
+
+/**
+ * bio_dmabuf_may_need_split - bio_may_need_split() for a dma-buf bio
+ * @bio: bio that has entered the queue
+ * @lim: queue limits
+ *
+ * What lies in one page of the buffer is one segment, unless the exporter cuts its
+ * memory finer than pages.  blk_rq_dmabuf_hold() finds that out, as it does for a
+ * bio that was cut for another mapping, so save small I/O the look.
+ *
+ * Return: true if bio_dmabuf_split_at() is to be asked
+ */
+bool bio_dmabuf_may_need_split(struct bio *bio, const struct queue_limits *lim)
+{
+	unsigned int bytes = bio->bi_iter.bi_size;
+	struct blk_dmabuf_io *io = bio->bi_dmabuf;
+	u64 offset = bio_dmabuf_offset(&bio->bi_iter);
+
+	if (lim->chunk_sectors || io->again ||
+	    bytes >> SECTOR_SHIFT > lim->max_dmabuf_sectors ||
+	    offset % SZ_4K + bytes > SZ_4K)
+		return true;
+	WRITE_ONCE(io->seq, BLK_DMABUF_SEQ_MIXED);
+	return false;
 }
 
 /**
@@ -551,6 +576,16 @@ static blk_status_t blk_rq_dmabuf_take(struct request *rq,
 	return BLK_STS_OK;
 }
 
+/* Yield the segment at @cur, and remember what is behind it. */
+static void blk_rq_dmabuf_yield(const struct request *rq,
+				struct blk_dma_iter *iter,
+				struct blk_dmabuf_cursor *cur)
+{
+	iter->len = blk_dmabuf_segment(cur, &rq->q->limits, &iter->addr);
+	blk_dmabuf_advance(cur, iter->len);
+	blk_dmabuf_pause(rq, &iter->iter.iter, cur);
+}
+
 /**
  * blk_rq_dmabuf_iter_start - yield the first range of a request
  * @rq: request with REQ_DMABUF
@@ -566,7 +601,6 @@ static blk_status_t blk_rq_dmabuf_take(struct request *rq,
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter)
 {
-	struct bvec_iter *pos = &iter->iter.iter;
 	struct blk_dmabuf_cursor cur;
 
 	iter->status = blk_rq_dmabuf_take(rq, dma_dev);
@@ -576,9 +610,9 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 		.map = PCI_P2PDMA_MAP_NONE,
 	};
 	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, &rq->bio->bi_iter);
-	blk_dmabuf_pause(rq, pos, &cur);
-	pos->bi_size = 0;
-	return blk_rq_dmabuf_iter_next(rq, iter);
+	blk_rq_dmabuf_yield(rq, iter, &cur);
+	iter->iter.iter.bi_size = 0;
+	return true;
 }
 
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
@@ -587,9 +621,7 @@ bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
 
 	if (!cur.left)
 		return false;
-	iter->len = blk_dmabuf_segment(&cur, &rq->q->limits, &iter->addr);
-	blk_dmabuf_advance(&cur, iter->len);
-	blk_dmabuf_pause(rq, &iter->iter.iter, &cur);
+	blk_rq_dmabuf_yield(rq, iter, &cur);
 	return true;
 }
 

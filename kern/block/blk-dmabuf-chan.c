@@ -12,8 +12,8 @@
  * An I/O is the file's own direct I/O on an iterator that points into a dma-buf,
  * so partitions, permissions, page cache coherency and block mapping are where
  * they always are.  On a block device without page cache that is one bio, which the
- * channel submits itself.  No mapping is held here.  An I/O that found none for a device
- * is issued again from a workqueue, see blk_dmabuf_io_redo().
+ * channel submits itself.  No mapping is held here.  An I/O that found none for a
+ * device is issued again from a workqueue, see blk_dmabuf_io_redo().
  *
  * What cannot be done so is refused, or, if the channel and the registration
  * permit it, copied, see block/blk-dmabuf-copy.c.
@@ -35,10 +35,10 @@
 #include <linux/miscdevice.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
-#include <linux/task_io_accounting_ops.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
+#include <linux/task_io_accounting_ops.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
@@ -936,7 +936,7 @@ static int blk_dmabuf_io_submit(struct blk_dmabuf_chan_io *cio)
 {
 	cio->raw = blk_dmabuf_io_is_raw(cio);
 	return cio->raw ? blk_dmabuf_bio_submit(cio) :
-			     blk_dmabuf_file_submit(cio);
+			  blk_dmabuf_file_submit(cio);
 }
 
 static void blk_dmabuf_io_copied(struct blk_dmabuf_io *io, s32 result)

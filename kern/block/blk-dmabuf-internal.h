@@ -319,11 +319,13 @@ struct blk_dmabuf_slots {
  * @slots: what its submitter may use
  * @reg: registration that it runs on, held by blk_dmabuf_begin()
  * @seq: number of the mapping that its bios were cut for, 0 if there was none
- *	yet, BLK_DMABUF_SEQ_MIXED if there was more than one
+ *	yet, BLK_DMABUF_SEQ_MIXED if there was more than one, or none was looked at
  * @missed: DMA device that had no mapping, or none that is as good as the one
  *	that bios were cut for; to be compared only
  * @nowait: it was issued where it must not sleep
  * @wait: it has to do what may sleep, and is @nowait
+ * @again: it was issued before; look at each bio, so that what is wrong gets its
+ *	name
  * @refused: why it was refused on its way, see blk_dmabuf_refuse_io()
  * @error: what its submitter gets to see then, whatever the bios ended with
  * @may_copy: what it is refused for on its way may be a reason to copy it
@@ -347,6 +349,7 @@ struct blk_dmabuf_io {
 	const struct device		*missed;
 	bool				nowait;
 	bool				wait;
+	bool				again;
 	bool				may_copy;
 	bool				only_peer;
 	bool				placed;

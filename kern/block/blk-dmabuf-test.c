@@ -1104,6 +1104,52 @@ static void test_split(struct kunit *test)
 	blk_dmabuf_release(reg);
 }
 
+/* What is in one page is a segment, unless something has gone wrong before. */
+static void test_page_is_not_split(struct kunit *test)
+{
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	static const struct {
+		unsigned int offset, len, max_sectors, chunk_sectors;
+		bool again, look;
+	} cases[] = {
+		{ 0x1000, 0x1000, 8, 0, false, false },
+		{ 0x1e00, 0x200, 8, 0, false, false },
+		{ 0x1e00, 0x400, 8, 0, false, true },
+		{ 0x1000, 0x1200, 16, 0, false, true },
+		{ 0x1000, 0x1000, 7, 0, false, true },
+		{ 0x1000, 0x1000, 8, 8, false, true },
+		{ 0x1000, 0x1000, 8, 0, true, true },
+	};
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	reg = test_attach(ctx);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct queue_limits lim = {
+			.max_dmabuf_sectors	= cases[i].max_sectors,
+			.chunk_sectors		= cases[i].chunk_sectors,
+		};
+		struct iov_iter iter;
+
+		test_io_build(tio, reg, ctx->own.disk);
+		tio->io.again = cases[i].again;
+		tio->bio.bi_opf = REQ_OP_READ;
+		iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, cases[i].offset,
+				cases[i].len);
+		bio_dmabuf_set(&tio->bio, &iter);
+		KUNIT_EXPECT_EQ_MSG(test, cases[i].look,
+				    bio_dmabuf_may_need_split(&tio->bio, &lim),
+				    "case %d", i);
+		/* Whoever maps the request has to look then. */
+		KUNIT_EXPECT_EQ_MSG(test,
+				    cases[i].look ? 0 : BLK_DMABUF_SEQ_MIXED,
+				    tio->io.seq, "case %d", i);
+	}
+	blk_dmabuf_release(reg);
+}
+
 /* @offset and @len of the buffer, whose pages do not touch, are in @sgl. */
 static void expect_sg(struct kunit *test, struct scatterlist *sgl, int nents,
 		      unsigned int offset, unsigned int len)
@@ -1447,6 +1493,7 @@ static struct kunit_suite cpu_suite = {
 
 static struct kunit_case bio_cases[] = {
 	KUNIT_CASE(test_split),
+	KUNIT_CASE(test_page_is_not_split),
 	KUNIT_CASE(test_scatterlist),
 	KUNIT_CASE(test_partial_completion),
 	KUNIT_CASE(test_stacking_takes_the_least),

@@ -1856,6 +1856,7 @@ int blk_dmabuf_map_missed(struct blk_dmabuf_io *io)
 	int error;
 
 	io->wait = false;
+	io->again = true;
 	io->seq = 0;
 	if (!dev)
 		return 0;

@@ -110,6 +110,7 @@ void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter);
 bool bio_dmabuf_takes(struct bio *bio, const struct iov_iter *iter);
 bool bio_dmabuf_enter(struct bio *bio);
 blk_status_t bio_dmabuf_refuse(struct bio *bio);
+bool bio_dmabuf_may_need_split(struct bio *bio, const struct queue_limits *lim);
 int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
 			unsigned int *segs, unsigned int max_bytes);
 unsigned int blk_dmabuf_max_sectors(const struct queue_limits *lim);
