@@ -25,8 +25,8 @@ run_suite() {
 	run_suite blk-dmabuf-life 13
 }
 
-@test "bios, split and refused: 5 KUnit tests" {
-	run_suite blk-dmabuf-bio 5
+@test "bios, split and refused: 6 KUnit tests" {
+	run_suite blk-dmabuf-bio 6
 }
 
 @test "CPU access to what is copied: 4 KUnit tests" {
