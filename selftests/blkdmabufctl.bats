@@ -345,6 +345,31 @@ zeroes() {
 # place DEVICE: what is at 100 MiB of it
 place() { dd if="$1" bs=1M skip=100 count=1 iflag=direct status=none; }
 
+@test "a buffer that does not fit is refused before memory is taken" {
+	local group=/sys/fs/cgroup/small
+	for buffer in "--udmabuf 100G" "--heap system:100G"; do
+		# shellcheck disable=SC2086 # two words
+		fails 1 "make a buffer of 100 GiB" MemAvailable --force -- \
+			register "$DEV" $buffer
+	done
+	fails 1 MemAvailable -- check "$DEV" --udmabuf 100G
+	mkdir $group
+	echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+	echo 32M > $group/memory.max
+	for command in "register $DEV --udmabuf 64M" \
+		"read $DEV --to /dev/null --block-size 64M"; do
+		run bash -c "echo \$\$ > $group/cgroup.procs
+			exec $CTL $command"
+		[ "$status" -eq 1 ]
+		grep -q "$group/memory.max" <<< "$output"
+	done
+	rmdir $group
+	none_left
+	# It is the user's memory.
+	"$CTL" -j register "$DEV" --udmabuf 1M --force > json
+	"$CTL" unregister "$(jq .id json)"
+}
+
 @test "a mounted device is not written to" {
 	mkfs.ext4 -q "${DEV}p2"
 	mkdir -p /mnt/disk

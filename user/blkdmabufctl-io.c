@@ -499,7 +499,7 @@ static int new_buffer(struct job *j)
 
 	size = (size + page - 1) / page * page;
 	j->buf_size = size;
-	j->x.dmabuf = j->o->heap ? dmabuf_heap(j->o->heap, size) :
+	j->x.dmabuf = j->o->heap ? dmabuf_heap(j->o, j->o->heap, size) :
 		      dmabuf_udmabuf(j->o, size);
 	return j->x.dmabuf < 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -76,7 +76,7 @@ int buffers_open(struct buffers *bufs, const struct options *o)
 		ret = buffer_add(bufs, dmabuf_udmabuf(o, o->udmabuf),
 				 "a udmabuf");
 	if (!ret && given(o, OPT_HEAP))
-		ret = buffer_add(bufs, dmabuf_heap(o->heap, BUFFER_SIZE),
+		ret = buffer_add(bufs, dmabuf_heap(o, o->heap, BUFFER_SIZE),
 				 say("heap %s", o->heap));
 	if (!ret && given(o, OPT_FD))
 		ret = buffer_add(bufs, dmabuf_given(o),

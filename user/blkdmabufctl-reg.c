@@ -304,7 +304,7 @@ static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 /* ---- register ---- */
 
 /* Splits "NAME:SIZE"; a name may hold colons, a size does not. */
-static int heap_from_arg(const char *arg)
+static int heap_from_arg(const struct options *o, const char *arg)
 {
 	const char *colon = strrchr(arg, ':');
 	uint64_t size;
@@ -314,7 +314,7 @@ static int heap_from_arg(const char *arg)
 			    "--heap system:64M");
 		return -EXIT_USAGE;
 	}
-	return dmabuf_heap(say("%.*s", (int)(colon - arg), arg), size);
+	return dmabuf_heap(o, say("%.*s", (int)(colon - arg), arg), size);
 }
 
 static int source_check(const struct options *o)
@@ -343,7 +343,7 @@ static int source_open(const struct options *o, struct bar *bar)
 	if (given(o, OPT_UDMABUF))
 		return dmabuf_udmabuf(o, o->udmabuf);
 	if (given(o, OPT_HEAP_SIZE))
-		return heap_from_arg(o->heap);
+		return heap_from_arg(o, o->heap);
 	return dmabuf_given(o);
 }
 

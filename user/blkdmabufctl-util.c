@@ -700,6 +700,8 @@ static int make_udmabuf(const struct options *o, uint64_t size, void **mem)
 		flags |= BLKDMABUF_HUGETLB;
 	if (o->shuffle)
 		flags |= BLKDMABUF_SHUFFLE;
+	if (memory_fits(o, size))
+		return -1;
 	/* The library would say so, too, but after making memory. */
 	if (o->hugetlb && size % huge_page_size())
 		ret = -EINVAL;
@@ -726,11 +728,13 @@ int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size, void **mem)
 	return make_udmabuf(o, size, mem);
 }
 
-int dmabuf_heap(const char *name, uint64_t size)
+int dmabuf_heap(const struct options *o, const char *name, uint64_t size)
 {
 	const char *advice = NULL;
 	int ret;
 
+	if (memory_fits(o, size))
+		return -1;
 	ret = blkdmabuf_heap(name, size);
 	if (ret >= 0)
 		return ret;

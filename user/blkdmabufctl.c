@@ -276,7 +276,8 @@ static const struct option options[] = {
 	},
 	[OPT_FORCE] = {
 		"force", 0, T_FLAG, NULL, K_NONE,
-		C(WRITE) | C(COPY) | C(BENCH), FIELD(force), "write to a device that is mounted or held"
+		MOVING | C(BENCH) | C(REGISTER) | C(CHECK), FIELD(force),
+		"though it is mounted or held, or takes more memory than there is"
 	},
 	[OPT_SET] = {
 		"set", 's', T_LIST, "KNOB=VALUE", K_NONE, LOADING, FIELD(set),

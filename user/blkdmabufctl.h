@@ -241,7 +241,8 @@ bool read_line(const char *path, char *buf, size_t len);
 
 int dmabuf_udmabuf(const struct options *o, uint64_t size);
 int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size, void **mem);
-int dmabuf_heap(const char *name, uint64_t size);
+int dmabuf_heap(const struct options *o, const char *name, uint64_t size);
+int memory_fits(const struct options *o, uint64_t size);
 int dmabuf_given(const struct options *o);
 
 /**
