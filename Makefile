@@ -59,24 +59,28 @@ DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
 	storm swiotlb)
 
 .PHONY: bench
-bench: test-deps ## what an I/O costs, by path and IOMMU mode: build/bench.json
+bench: ## what an I/O costs, by path and IOMMU mode: build/bench.json
+	$(Q)kern/setup --tests --check
 	$(Q)$(MAKE) all
 	$(Q)$(MAKE) kernel-stock
 	$(Q)selftests/bench
 
 .PHONY: test-debug
-test-debug: test-deps ## suites on a kernel with KASAN, lockdep and the like
+test-debug: ## suites on a kernel with KASAN, lockdep and the like
+	$(Q)kern/setup --tests --check
 	$(Q)$(MAKE) all
 	$(Q)$(MAKE) modules-debug
 	$(Q)KERNEL=kernel-debug selftests/run $(or $(SUITES),$(DEBUG_SUITES))
 
 .PHONY: check
-check: deps ## sources, tools and the harness itself, on this machine
+check: ## sources, tools and the harness itself, on this machine
+	$(Q)kern/setup --check
 	$(Q)$(MAKE) all
 	$(Q)selftests/run --host
 
 .PHONY: shell
-shell: deps ## a shell in the VM (PROFILE="iommu=strict nvme=1 ...")
+shell: ## a shell in the VM (PROFILE="iommu=strict nvme=1 ...")
+	$(Q)kern/setup --check
 	$(Q)$(MAKE) all
 	$(Q)selftests/vm --shell $(PROFILE)
 
@@ -97,7 +101,7 @@ distclean: ## remove build/
 ##@ Kernel
 
 .PHONY: deps
-deps: ## install the Debian packages that are missing
+deps: ## install the Debian packages that are missing (NO_INSTALL=1: list them)
 	$(Q)kern/setup
 
 .PHONY: test-deps
