@@ -127,9 +127,10 @@ own_entry_line() {
 	}'
 }
 
-# apt with a state directory of its own: the machine's suites stay as they are.
+# apt with a state directory of its own, build/apt or $APT_DIR: the machine's suites
+# stay as they are.
 private_apt() {
-	local tool=$1 dir=$BUILD/apt
+	local tool=$1 dir=${APT_DIR:-$BUILD/apt}
 	shift
 	"$tool" -q -o Dir::Etc::SourceList="$dir/own.sources" \
 		-o Dir::Etc::SourceParts=- -o Dir::State::Lists="$dir/lists" \
