@@ -244,7 +244,8 @@ CTL_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/blkdmabufctl*.c))
 CTL_SKEL := $(patsubst %.bpf.c,$(B)/%.skel.h,$(wildcard user/*.bpf.c))
 # Made on the way to the skeleton, and kept.
 .SECONDARY: $(CTL_SKEL:.skel.h=.bpf.o)
-EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard user/example*.c))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard user/examples/*.c)))
+EXAMPLE_BPF := $(patsubst %.c,$(B)/%.o,$(wildcard user/examples/*.bpf.c))
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard selftests/*.c))
 
 LIB_A   := $(B)/user/libblkdmabuf.a
@@ -295,7 +296,7 @@ $(EXAMPLES) $(TESTS): $(B)/%: %.c $(LIB_A) $(LIBBPF) Makefile | $(BPF_SKEL) $(TE
 
 USER_ALL := $(if $(LIB_OBJ),$(LIB_A) $(if $(wildcard $(LIB_MAP)),$(LIB_SO)) \
 	$(if $(wildcard $(LIB_PC:$(B)/%=%.in)),$(LIB_PC))) \
-	$(if $(CTL_OBJ),$(CTL)) $(EXAMPLES)
+	$(if $(CTL_OBJ),$(CTL)) $(EXAMPLES) $(EXAMPLE_BPF)
 
 .PHONY: user
 user: bpf $(USER_ALL) ## library, blkdmabufctl, examples, policies
@@ -323,7 +324,7 @@ fio: bpf ## the engine for the installed fio, build/user/blkdmabuf.so
 .PHONY: selftests
 selftests: $(TESTS) $(TEST_OBJ) $(MINE).bpf.o ## the test programs
 
--include $(wildcard $(addprefix $(B)/,bpf/*.d user/*.d selftests/*.d \
+-include $(wildcard $(addprefix $(B)/,bpf/*.d user/*.d user/examples/*.d selftests/*.d \
 	selftests/bpf/*.d))
 
 ##@ Installing
@@ -333,11 +334,14 @@ LIBDIR  = $(DESTDIR)$(PREFIX)/lib
 INCDIR  = $(DESTDIR)$(PREFIX)/include
 MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man8
 COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/blkdmabuf
+
+EXAMPLE_SRC := $(wildcard user/examples/*.[ch])
 
 .PHONY: install
 install: user ## install below DESTDIR and PREFIX
 	install -d $(BINDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/blkdmabuf \
-		$(INCDIR)/linux $(MANDIR) $(COMPDIR)
+		$(INCDIR)/linux $(MANDIR) $(COMPDIR) $(DOCDIR)/examples
 	install -m 755 $(CTL) $(BINDIR)
 	install -m 644 $(LIB_A) $(LIBDIR)
 	install -m 755 $(LIB_SO) $(LIBDIR)
@@ -351,6 +355,7 @@ install: user ## install below DESTDIR and PREFIX
 	install -m 644 $(LIBBPF) $(LIBDIR)/blkdmabuf
 	install -m 644 user/blkdmabufctl.8 $(MANDIR)
 	install -m 644 user/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
+	install -m 644 $(EXAMPLE_SRC) $(DOCDIR)/examples
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
@@ -360,4 +365,5 @@ uninstall: ## remove what install put there
 		$(INCDIR)/linux/blk-dmabuf.h $(MANDIR)/blkdmabufctl.8 \
 		$(COMPDIR)/blkdmabufctl
 	rm -f $(addprefix $(LIBDIR)/blkdmabuf/,$(notdir $(BPF_OBJ) $(LIBBPF)))
-	-rmdir $(LIBDIR)/blkdmabuf
+	rm -f $(addprefix $(DOCDIR)/examples/,$(notdir $(EXAMPLE_SRC)))
+	-rmdir $(LIBDIR)/blkdmabuf $(DOCDIR)/examples $(DOCDIR)

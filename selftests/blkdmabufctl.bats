@@ -31,10 +31,6 @@ teardown() {
 
 none_left() { [ "$("$CTL" -j list | jq length)" -eq 0 ]; }
 
-@test "the example program in C runs" {
-	"$TOP/build/user/example" "$DEV" 1048576
-}
-
 @test "check says yes where it works, and why not where it does not" {
 	"$CTL" check "$DEV"
 	"$CTL" -j check "$DEV" | jq -e .usable

@@ -3,36 +3,21 @@
  * The whole of it in one small program: register a dma-buf on a disk, bind it
  * to a channel, write from it and read into it through io_uring.
  *
- *   example DEVICE|FILE [POSITION]
+ *   roundtrip DEVICE|FILE [POSITION]
+ *
+ *   cc roundtrip.c $(pkg-config --cflags --libs libblkdmabuf) -luring
  *
  * Overwrites 64 KiB of the device, or of a file that is there, at the position.
  * Each direction is compared with plain direct I/O to the same blocks, so a
  * mistake in one cannot hide behind the same mistake in the other.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE	/* O_DIRECT */
-#endif
-#include <err.h>
-#include <fcntl.h>
-#include <liburing.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <libblkdmabuf.h>
+#include "example.h"
+
+#include <liburing.h>
 
 #define SIZE	65536
-
-/* The library returns -errno. */
-static int check(int ret, const char *what)
-{
-	if (ret < 0)
-		errx(EXIT_FAILURE, "%s: %s", what, strerror(-ret));
-	return ret;
-}
 
 /* Bytes that depend on where they are. */
 static void fill(unsigned char *p, unsigned char seed)
@@ -103,37 +88,23 @@ static void try_read(struct io_uring *ring, int chan, uint32_t slot,
 int main(int argc, char **argv)
 {
 	uint64_t pos = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
-	struct blk_dmabuf_attach reg;
 	struct blkdmabuf_ctl *ctl;
 	unsigned char *buf, *plain;
-	int file, dmabuf, chan, slot;
+	int file, dmabuf, chan;
+	uint32_t slot;
 	struct io_uring ring;
 
 	if (argc < 2)
 		errx(2, "usage: %s DEVICE|FILE [POSITION]", argv[0]);
 	/* O_EXCL is for a device: not if it is mounted or part of something. */
-	file = open(argv[1], O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC);
-	if (file < 0)
-		err(EXIT_FAILURE, "%s", argv[1]);
+	file = open_direct(argv[1], O_RDWR | O_EXCL);
 
-	/* Memory: any exporter will do, a GPU's or this. */
-	dmabuf = check(blkdmabuf_udmabuf(SIZE, 0), "udmabuf");
-	buf = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, dmabuf, 0);
+	dmabuf = make_buffer(SIZE, &buf);
 	plain = aligned_alloc(4096, SIZE);
-	if (buf == MAP_FAILED || !plain)
+	if (!plain)
 		err(EXIT_FAILURE, "memory");
-
-	/* Control: needs privilege; a daemon could do it for others. */
 	check(blkdmabuf_ctl_open(&ctl, NULL), "load the control programs");
-	if (blkdmabuf_register(ctl, file, dmabuf, &reg))
-		errx(EXIT_FAILURE, "register: %s: %s; try: %s",
-		     strerror(-reg.error), blkdmabuf_reason_text(reg.reason),
-		     blkdmabuf_reason_advice(reg.reason));
-
-	/* I/O: needs the two file descriptors, nothing else. */
-	chan = check(blkdmabuf_channel(file), "channel");
-	slot = check(blkdmabuf_bind(chan, dmabuf, BLK_DMABUF_SLOT_ANY, NULL),
-		     "bind");
+	chan = open_channel(ctl, file, dmabuf, &slot);
 	check(io_uring_queue_init(8, &ring, 0), "io_uring");
 
 	try_write(&ring, chan, slot, dmabuf, buf, file, pos, plain);
@@ -141,12 +112,7 @@ int main(int argc, char **argv)
 
 	io_uring_queue_exit(&ring);
 	close(chan);
-	/* The registration would go with its map, too. */
-	check(blkdmabuf_unregister(ctl, reg.id), "unregister");
+	/* The registration ends with its owner. */
 	blkdmabuf_ctl_close(ctl);
-	munmap(buf, SIZE);
-	close(dmabuf);
-	close(file);
-	free(plain);
 	return EXIT_SUCCESS;
 }
