@@ -63,6 +63,12 @@ read_some() {
 	selected none
 	read_some
 	shows puppet '.state.places - .state.again == 16 and .state.exits == 1'
+	# In sysfs' words.
+	"$CTL" policy select puppet "$DEV"
+	selected puppet
+	"$CTL" policy select none "$DEV"
+	selected none
+	fails 1 nobody "no such" -- policy select nobody "$DEV"
 	"$CTL" -j policy unload puppet | jq -e '.unloaded == "puppet"'
 	[ ! -e "$PIN/policy/puppet" ]
 	fails 1 puppet "no such" -- policy show puppet

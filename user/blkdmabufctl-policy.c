@@ -1114,6 +1114,11 @@ static int select_on(const char *path, const char *name)
 	return EXIT_OK;
 }
 
+int cmd_policy_select(const struct options *o)
+{
+	return select_on(o->args[1], o->args[0]);
+}
+
 int cmd_policy_attach(const struct options *o)
 {
 	if (!strcmp(o->args[0], "none"))

@@ -39,7 +39,8 @@ struct command {
 enum command_id {
 	CMD_CHECK, CMD_REGISTER, CMD_UNREGISTER, CMD_MAP, CMD_UNMAP, CMD_LIST,
 	CMD_SHOW, CMD_READ, CMD_WRITE, CMD_COPY,
-	CMD_POLICY_LOAD, CMD_POLICY_ATTACH, CMD_POLICY_SWAP, CMD_POLICY_DETACH,
+	CMD_POLICY_LOAD, CMD_POLICY_SELECT, CMD_POLICY_ATTACH, CMD_POLICY_SWAP,
+	CMD_POLICY_DETACH,
 	CMD_POLICY_UNLOAD, CMD_POLICY_LIST, CMD_POLICY_SHOW,
 	CMD_STAT, CMD_TOP, CMD_BENCH,
 };
@@ -93,8 +94,13 @@ static const struct command commands[] = {
 		"policy load", "POLICY", "load a policy and keep it pinned",
 		cmd_policy_load, 1, 1, { K_POLICY_FILE }
 	},
+	[CMD_POLICY_SELECT] = {
+		"policy select", "NAME|none DEV",
+		"select a policy for a disk, as sysfs does",
+		cmd_policy_select, 2, 2, { K_POLICY, K_DEV }
+	},
 	[CMD_POLICY_ATTACH] = {
-		"policy attach", "NAME DEV", "select a policy for a disk",
+		"policy attach", "NAME DEV", "the same",
 		cmd_policy_attach, 2, 2, { K_POLICY, K_DEV }
 	},
 	[CMD_POLICY_SWAP] = {

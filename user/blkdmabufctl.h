@@ -132,6 +132,7 @@ int cmd_read(const struct options *o);
 int cmd_write(const struct options *o);
 int cmd_copy(const struct options *o);
 int cmd_policy_load(const struct options *o);
+int cmd_policy_select(const struct options *o);
 int cmd_policy_attach(const struct options *o);
 int cmd_policy_swap(const struct options *o);
 int cmd_policy_detach(const struct options *o);
