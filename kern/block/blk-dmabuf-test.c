@@ -1111,7 +1111,7 @@ static void test_page_is_not_split(struct kunit *test)
 	static const struct {
 		unsigned int offset, len, max_sectors, chunk_sectors;
 		bool again, look;
-	} cases[] = {
+	} rows[] = {
 		{ 0x1000, 0x1000, 8, 0, false, false },
 		{ 0x1e00, 0x200, 8, 0, false, false },
 		{ 0x1e00, 0x400, 8, 0, false, true },
@@ -1126,26 +1126,26 @@ static void test_page_is_not_split(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, tio);
 	reg = test_attach(ctx);
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct queue_limits lim = {
-			.max_dmabuf_sectors	= cases[i].max_sectors,
-			.chunk_sectors		= cases[i].chunk_sectors,
+			.max_dmabuf_sectors	= rows[i].max_sectors,
+			.chunk_sectors		= rows[i].chunk_sectors,
 		};
 		struct iov_iter iter;
 
 		test_io_build(tio, reg, ctx->own.disk);
-		tio->io.again = cases[i].again;
+		tio->io.again = rows[i].again;
 		tio->bio.bi_opf = REQ_OP_READ;
-		iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, cases[i].offset,
-				cases[i].len);
+		iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, rows[i].offset,
+				rows[i].len);
 		bio_dmabuf_set(&tio->bio, &iter);
-		KUNIT_EXPECT_EQ_MSG(test, cases[i].look,
+		KUNIT_EXPECT_EQ_MSG(test, rows[i].look,
 				    bio_dmabuf_may_need_split(&tio->bio, &lim),
-				    "case %d", i);
+				    "row %d", i);
 		/* Whoever maps the request has to look then. */
 		KUNIT_EXPECT_EQ_MSG(test,
-				    cases[i].look ? 0 : BLK_DMABUF_SEQ_MIXED,
-				    tio->io.seq, "case %d", i);
+				    rows[i].look ? 0 : BLK_DMABUF_SEQ_MIXED,
+				    tio->io.seq, "row %d", i);
 	}
 	blk_dmabuf_release(reg);
 }
