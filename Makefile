@@ -332,16 +332,31 @@ selftests: $(TESTS) $(TEST_OBJ) $(MINE).bpf.o ## the test programs
 BINDIR  = $(DESTDIR)$(PREFIX)/bin
 LIBDIR  = $(DESTDIR)$(PREFIX)/lib
 INCDIR  = $(DESTDIR)$(PREFIX)/include
-MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man8
+MANDIR  = $(DESTDIR)$(PREFIX)/share/man
 COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/blkdmabuf
+
+# Each page, below the directory of its section; and for each further name in
+# its NAME section, "name.section=page", a page that is the same by .so.
+MAN_PAGES := $(wildcard user/man/*.[1-8]) user/blkdmabufctl.8
+MAN_ALIASES := $(shell awk ' \
+	FNR == 1 { page = FILENAME; sub(/.*\//, "", page); \
+		   section = substr(page, length(page)) } \
+	/^\.Sh / { name = $$2 == "NAME" } \
+	name && /^\.Nm / && $$2 "." section != page { \
+		   print $$2 "." section "=" page }' $(MAN_PAGES))
+# man3/name.3 for name.3
+man_path = $(foreach page,$(notdir $(1)),man$(subst .,,$(suffix $(page)))/$(page))
+MAN_FILES := $(call man_path,$(MAN_PAGES) $(foreach a,$(MAN_ALIASES),\
+	$(firstword $(subst =, ,$(a)))))
 
 EXAMPLE_SRC := $(wildcard user/examples/*.[ch])
 
 .PHONY: install
 install: user ## install below DESTDIR and PREFIX
 	install -d $(BINDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/blkdmabuf \
-		$(INCDIR)/linux $(MANDIR) $(COMPDIR) $(DOCDIR)/examples
+		$(INCDIR)/linux $(addprefix $(MANDIR)/,$(sort $(dir $(MAN_FILES)))) \
+		$(COMPDIR) $(DOCDIR)/examples
 	install -m 755 $(CTL) $(BINDIR)
 	install -m 644 $(LIB_A) $(LIBDIR)
 	install -m 755 $(LIB_SO) $(LIBDIR)
@@ -349,11 +364,19 @@ install: user ## install below DESTDIR and PREFIX
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
 		user/libblkdmabuf.pc.in > $(LIBDIR)/pkgconfig/libblkdmabuf.pc
 	chmod 644 $(LIBDIR)/pkgconfig/libblkdmabuf.pc
-	install -m 644 user/libblkdmabuf.h $(INCDIR)
+	install -m 644 user/libblkdmabuf.h bpf/blkdmabuf.bpf.h $(INCDIR)
 	install -m 644 include/uapi/linux/blk-dmabuf.h $(INCDIR)/linux
 	install -m 644 $(BPF_OBJ) $(LIBDIR)/blkdmabuf
 	install -m 644 $(LIBBPF) $(LIBDIR)/blkdmabuf
-	install -m 644 user/blkdmabufctl.8 $(MANDIR)
+	for page in $(MAN_PAGES); do \
+		install -m 644 $$page $(MANDIR)/man$${page##*.} || exit; \
+	done
+	for alias in $(MAN_ALIASES); do \
+		name=$${alias%%=*} page=$${alias##*=}; \
+		name=$(MANDIR)/man$${name##*.}/$$name; \
+		echo ".so man$${page##*.}/$$page" > $$name && \
+			chmod 644 $$name || exit; \
+	done
 	install -m 644 user/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
 	install -m 644 $(EXAMPLE_SRC) $(DOCDIR)/examples
 
@@ -362,8 +385,9 @@ uninstall: ## remove what install put there
 	rm -f $(BINDIR)/blkdmabufctl $(LIBDIR)/libblkdmabuf.a \
 		$(LIBDIR)/libblkdmabuf.so $(LIBDIR)/$(notdir $(LIB_SO)) \
 		$(LIBDIR)/pkgconfig/libblkdmabuf.pc $(INCDIR)/libblkdmabuf.h \
-		$(INCDIR)/linux/blk-dmabuf.h $(MANDIR)/blkdmabufctl.8 \
+		$(INCDIR)/blkdmabuf.bpf.h $(INCDIR)/linux/blk-dmabuf.h \
 		$(COMPDIR)/blkdmabufctl
+	rm -f $(addprefix $(MANDIR)/,$(MAN_FILES))
 	rm -f $(addprefix $(LIBDIR)/blkdmabuf/,$(notdir $(BPF_OBJ) $(LIBBPF)))
 	rm -f $(addprefix $(DOCDIR)/examples/,$(notdir $(EXAMPLE_SRC)))
 	-rmdir $(LIBDIR)/blkdmabuf $(DOCDIR)/examples $(DOCDIR)
