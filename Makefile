@@ -334,6 +334,7 @@ LIBDIR  = $(DESTDIR)$(PREFIX)/lib
 INCDIR  = $(DESTDIR)$(PREFIX)/include
 MANDIR  = $(DESTDIR)$(PREFIX)/share/man
 COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/blkdmabuf
 
 # Each page, below the directory of its section; and for each further name in
@@ -356,7 +357,7 @@ EXAMPLE_SRC := $(wildcard user/examples/*.[ch])
 install: user ## install below DESTDIR and PREFIX
 	install -d $(BINDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/blkdmabuf \
 		$(INCDIR)/linux $(addprefix $(MANDIR)/,$(sort $(dir $(MAN_FILES)))) \
-		$(COMPDIR) $(DOCDIR)/examples
+		$(COMPDIR) $(ZSHDIR) $(DOCDIR)/examples
 	install -m 755 $(CTL) $(BINDIR)
 	install -m 644 $(LIB_A) $(LIBDIR)
 	install -m 755 $(LIB_SO) $(LIBDIR)
@@ -378,6 +379,7 @@ install: user ## install below DESTDIR and PREFIX
 			chmod 644 $$name || exit; \
 	done
 	install -m 644 user/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
+	install -m 644 user/blkdmabufctl.zsh $(ZSHDIR)/_blkdmabufctl
 	install -m 644 $(EXAMPLE_SRC) $(DOCDIR)/examples
 
 .PHONY: uninstall
@@ -386,7 +388,7 @@ uninstall: ## remove what install put there
 		$(LIBDIR)/libblkdmabuf.so $(LIBDIR)/$(notdir $(LIB_SO)) \
 		$(LIBDIR)/pkgconfig/libblkdmabuf.pc $(INCDIR)/libblkdmabuf.h \
 		$(INCDIR)/blkdmabuf.bpf.h $(INCDIR)/linux/blk-dmabuf.h \
-		$(COMPDIR)/blkdmabufctl
+		$(COMPDIR)/blkdmabufctl $(ZSHDIR)/_blkdmabufctl
 	rm -f $(addprefix $(MANDIR)/,$(MAN_FILES))
 	rm -f $(addprefix $(LIBDIR)/blkdmabuf/,$(notdir $(BPF_OBJ) $(LIBBPF)))
 	rm -f $(addprefix $(DOCDIR)/examples/,$(notdir $(EXAMPLE_SRC)))

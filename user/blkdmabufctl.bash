@@ -3,8 +3,23 @@
 
 _blkdmabufctl()
 {
-	local words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+	local word words=()
 
+	# "--pin=x" is one word to the program, and three to bash.
+	for word in "${COMP_WORDS[@]:1:COMP_CWORD}"; do
+		if [[ ${#words[@]} -gt 0 &&
+			( $word = "=" || ${words[-1]} = *"=" ) ]]; then
+			words[-1]+=$word
+		else
+			words+=("$word")
+		fi
+	done
+	# What is typed of it is the value.
+	if [[ ${words[-1]} = --*=* ]]; then
+		word=${words[-1]}
+		words[-1]=${word%%=*}
+		words+=("${word#*=}")
+	fi
 	mapfile -t COMPREPLY < <("$1" __complete "${words[@]}" 2>/dev/null)
 }
 
