@@ -10,12 +10,12 @@
  *
  *   cc kv-cache.c $(pkg-config --cflags --libs libblkdmabuf) -luring -lbpf
  *
- * Overwrites 16 MiB of it.  Each page is compared when it is in.
+ * Overwrites 16 MiB of it.  Each page is compared when it is in.  Wants libbpf 1.1.
  */
+#include "example.h"
+
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-
-#include "example.h"
 
 #define PAGE	(64 * KIB)
 #define PAGES	256		/* on the disk */

@@ -5,9 +5,12 @@
  *
  *   own-policy OBJECT DISK COMMAND...	DISK as in /sys/block
  *
- *   clang -target bpf -g -O2 -c own-policy.bpf.c	with vmlinux.h and
- *							blkdmabuf.bpf.h
+ *   bpftool btf dump file /sys/kernel/btf/vmlinux format c > vmlinux.h
+ *   clang -target bpf -g -O2 -I. -c own-policy.bpf.c
  *   cc own-policy.c -lbpf
+ *
+ * The first on the kernel that it is for.  libbpf has to be 1.2 or later, which
+ * knows links of struct_ops.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
