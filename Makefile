@@ -18,12 +18,8 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 msg = @printf '  %-7s %s\n' $(1) $(2)
 
-# The first clang that knows what the kernel's BPF needs.
 ifndef CLANG
-CLANG := $(shell for c in clang clang-22 clang-21 clang-20 clang-19 clang-18 \
-	clang-17 clang-16; do \
-		v=$$($$c -dumpversion 2>/dev/null) || continue; \
-		[ "$${v%%.*}" -ge 16 ] && { echo $$c; break; }; done)
+CLANG := $(shell kern/clang)
 endif
 export CLANG
 

@@ -5,6 +5,8 @@
 # scripts ask the program, so what is tested is that they ask it right. What the
 # program answers, blkdmabufctl.bats compares with the tables. Needs no VM.
 
+load host
+
 setup() {
 	root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 	ctl=${BLKDMABUFCTL:-$root/build/user/blkdmabufctl}
@@ -17,13 +19,6 @@ setup() {
 }
 
 tables() { "$ctl" -j --help | jq -r "$1"; }
-
-same() {
-	sort -u is > is.sorted
-	sort -u should > should.sorted
-	[ -s should ]
-	diff is.sorted should.sorted || { echo "# $1 differ" >&2; false; }
-}
 
 # in_bash WORD...: what bash offers for the last one, as it splits the line
 in_bash() {

@@ -6,6 +6,8 @@
 # synopses are the declarations, and the examples compile. Of blkdmabufctl(8),
 # blkdmabufctl.bats says so. Needs no VM.
 
+load host
+
 setup() {
 	root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 	header=$root/user/libblkdmabuf.h
@@ -17,14 +19,6 @@ setup() {
 	library=("$root"/user/man/*.3)
 	[ ${#library[@]} -gt 5 ]
 	cd "$BATS_TEST_TMPDIR" || exit
-}
-
-# same WHAT: the files "is" and "should" hold the same lines.
-same() {
-	sort -u is > is.sorted
-	sort -u should > should.sorted
-	[ -s should ]
-	diff is.sorted should.sorted || { echo "# $1 differ" >&2; false; }
 }
 
 # has WHAT: each line of the file "should" is in the file "is", too.
@@ -166,12 +160,7 @@ examples() {
 }
 
 @test "the policy compiles as its page says" {
-	for c in clang clang-{22,21,20,19,18,17,16}; do
-		v=$("$c" -dumpversion 2> /dev/null) || continue
-		[ "${v%%.*}" -lt 16 ] || break
-		c=
-	done
-	[ -n "$c" ] || skip "no clang >= 16"
+	need_clang
 	examples "$policies"
 	policy=$(grep -l '^#include' example-*)
 	command=$(sed -n 's/^clang //p' example-*)
@@ -181,7 +170,7 @@ examples() {
 	cp "$root/build/vmlinux.h" .
 	export CPATH=$root/bpf:$root/build/bpftool/libbpf/include
 	# shellcheck disable=SC2086
-	"$c" -Wall -Werror $command
+	"$CLANG" -Wall -Werror $command
 	grep -q "policy load ./${name%.c}.o " example-*
 	"$root/build/bpftool/bpftool" -j gen skeleton "${name%.c}.o" name mine |
 		grep -q 'maps.mine'
