@@ -31,10 +31,12 @@ base() { sed -n "s/^$1=//p" "$KERN/BASE"; }
 
 # Whatever the developer's git is set up to do (signing, hooks, diff
 # algorithms, word prefixes) must not change what a patch looks like.
-tree_git() {
+plain_git() {
 	GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
-		git -C "$TREE" -c core.hooksPath=/dev/null "$@"
+		git -c core.hooksPath=/dev/null "$@"
 }
+
+tree_git() { plain_git -C "$TREE" "$@"; }
 
 base_commit() { cat "$STATE/base"; }
 
@@ -173,8 +175,7 @@ unpatched_tree() {
 		mv "$dir.git/.git" "$dir/.git"
 		rmdir "$dir.git"
 		tree_git worktree repair "$dir" > /dev/null 2>&1
-		GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
-			git -C "$dir" reset -q
+		plain_git -C "$dir" reset -q
 		cp "$STATE/base" "$dir/.unpatched-base"
 	fi
 	# Links to files of this project have no place in it.
@@ -185,9 +186,7 @@ unpatched_tree() {
 				rm "$l" ;;
 			esac
 		done
-	GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
-		git -C "$dir" -c core.hooksPath=/dev/null \
-		checkout -q -f --detach "$(base_commit)"
+	plain_git -C "$dir" checkout -q -f --detach "$(base_commit)"
 }
 
 # fragment FLAVOUR: what is asked of Kconfig. An unpatched kernel knows none of our
