@@ -68,7 +68,7 @@ remove() { timeout 60 tee "$(pci "$(disk "$1")")/remove" <<< 1; }
 }
 
 @test "a disk is pulled out under load" {
-	load_start "$(disk 0)" 60 --tolerate
+	load_start "$(disk 0)" "$UNTIL_GONE" --tolerate
 	pull_disk 0
 	wait_until 60 gone 0
 	load_end
@@ -80,7 +80,7 @@ remove() { timeout 60 tee "$(pci "$(disk "$1")")/remove" <<< 1; }
 }
 
 @test "a disk is removed under load and its registrations die" {
-	load_start "$(disk 0)" 30 --tolerate
+	load_start "$(disk 0)" "$UNTIL_GONE" --tolerate
 	remove 0
 	gone 0
 	load_end
@@ -89,7 +89,7 @@ remove() { timeout 60 tee "$(pci "$(disk "$1")")/remove" <<< 1; }
 }
 
 @test "a disk is removed under load while mappings come and go" {
-	load_start "$(disk 0)" 30 --tolerate --churn
+	load_start "$(disk 0)" "$UNTIL_GONE" --tolerate --churn
 	remove 0
 	gone 0
 	load_end
@@ -98,7 +98,7 @@ remove() { timeout 60 tee "$(pci "$(disk "$1")")/remove" <<< 1; }
 }
 
 @test "a disk is removed while its controller is reset" {
-	load_start "$(disk 0)" 30 --tolerate
+	load_start "$(disk 0)" "$UNTIL_GONE" --tolerate
 	timeout 60 tee "$(controller "$(disk 0)")/reset_controller" <<< 1 &
 	remove 0
 	wait $! || :

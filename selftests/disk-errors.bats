@@ -175,7 +175,7 @@ delete() {
 	local host
 	case $KIND in virtio-blk*) return ;; esac
 	host=$(host_of "$DISK")
-	load_start "$DISK" 30 --offsets $OFFSETS --tolerate
+	load_start "$DISK" "$UNTIL_GONE" --offsets $OFFSETS --tolerate
 	echo 1 > "/sys/block/${DISK##*/}/device/delete"
 	dead || return
 	gone "$KIND" || return
@@ -190,7 +190,7 @@ delete() {
 remove() {
 	local pci
 	pci=$(pci_above "$DISK")
-	load_start "$DISK" 30 --offsets $OFFSETS --tolerate
+	load_start "$DISK" "$UNTIL_GONE" --offsets $OFFSETS --tolerate
 	timeout 60 tee "$pci/remove" <<< 1
 	dead || return
 	gone "$KIND" || return
@@ -206,7 +206,7 @@ remove() {
 	KIND=virtio-scsi
 	! iommu_translates || KIND=virtio-scsi-iommu
 	need_disk $KIND
-	load_start "$DISK" 60 --offsets $OFFSETS --tolerate
+	load_start "$DISK" "$UNTIL_GONE" --offsets $OFFSETS --tolerate
 	host_monitor "device_del $KIND"
 	wait_until 30 gone $KIND
 	dead

@@ -24,6 +24,10 @@ pci() { readlink -f "/sys/block/$(basename "$1")/device/device"; }
 # controller DEVICE: its NVMe controller in sysfs
 controller() { readlink -f "/sys/block/$(basename "$1")/device"; }
 
+# A load ends when its device is gone, however long that takes on a slow machine.
+# shellcheck disable=SC2034 # for the suites
+UNTIL_GONE=$((${TEST_TIMEOUT:-300} / 2))
+
 # load_start DEVICE SECONDS OPTIONS...: checked I/O in both directions, each on
 # its own half of the device, in the background
 load_start() {
