@@ -4,7 +4,7 @@
  * chose, as the driver's own tracepoint shows.  isolate keeps two cgroups
  * apart, steer goes round a queue that is busy, CPUs and queues come and go.
  *
- * log-allow: nvme.*timeout, completion polled -- emulated CPUs that go lose an interrupt now and then
+ * log-allow: nvme.*timeout, completion polled -- seen twice, data right, not understood; emulated CPU hotplug is suspected
  * vm: tag=plain iommu=strict nvme=2 cpus=4 timeout=1800
  * vm: tag=typed iommu=strict nvme=2 cpus=4 append=nvme.write_queues=2 append=nvme.poll_queues=1 timeout=1800
  */

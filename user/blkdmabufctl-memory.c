@@ -32,7 +32,7 @@ static bool number_in(const char *path, const char *key, uint64_t *val)
 	return found;
 }
 
-/* What may be left of @least, and what says so. */
+/* How much there is for a buffer, by whoever says the least, and who that is. */
 struct room {
 	uint64_t	least;
 	char		*said_by;

@@ -40,8 +40,7 @@ enum command_id {
 	CMD_CHECK, CMD_REGISTER, CMD_UNREGISTER, CMD_MAP, CMD_UNMAP, CMD_LIST,
 	CMD_SHOW, CMD_READ, CMD_WRITE, CMD_COPY,
 	CMD_POLICY_LOAD, CMD_POLICY_SELECT, CMD_POLICY_ATTACH, CMD_POLICY_SWAP,
-	CMD_POLICY_DETACH,
-	CMD_POLICY_UNLOAD, CMD_POLICY_LIST, CMD_POLICY_SHOW,
+	CMD_POLICY_DETACH, CMD_POLICY_UNLOAD, CMD_POLICY_LIST, CMD_POLICY_SHOW,
 	CMD_STAT, CMD_TOP, CMD_BENCH,
 };
 
@@ -100,7 +99,8 @@ static const struct command commands[] = {
 		cmd_policy_select, 2, 2, { K_POLICY, K_DEV }
 	},
 	[CMD_POLICY_ATTACH] = {
-		"policy attach", "NAME DEV", "the same",
+		"policy attach", "NAME DEV",
+		"the same as select, in the words of other tools",
 		cmd_policy_attach, 2, 2, { K_POLICY, K_DEV }
 	},
 	[CMD_POLICY_SWAP] = {
@@ -283,7 +283,7 @@ static const struct option options[] = {
 	[OPT_FORCE] = {
 		"force", 0, T_FLAG, NULL, K_NONE,
 		MOVING | C(BENCH) | C(REGISTER) | C(CHECK), FIELD(force),
-		"though it is mounted or held, or takes more memory than there is"
+		"go on though a device is in use, or memory is short"
 	},
 	[OPT_SET] = {
 		"set", 's', T_LIST, "KNOB=VALUE", K_NONE, LOADING, FIELD(set),

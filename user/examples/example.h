@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the examples share: ends of the program when something fails, and memory. */
+/* What the examples share: an error ends the program; buffers; one I/O. */
 #ifndef EXAMPLE_H
 #define EXAMPLE_H
 
@@ -86,9 +86,9 @@ static inline void start_write(struct blkdmabuf_queue *queue, int chan,
 				    user), "queue a write");
 }
 
-/* Wait for one I/O; it has to have moved @want bytes. */
-static inline void reap_one(struct blkdmabuf_queue *queue,
-			    struct blkdmabuf_done *done, int want)
+/* Wait for one I/O, which has to succeed. */
+static inline void reap_any(struct blkdmabuf_queue *queue,
+			    struct blkdmabuf_done *done)
 {
 	int ret;
 
@@ -96,7 +96,15 @@ static inline void reap_one(struct blkdmabuf_queue *queue,
 		ret = blkdmabuf_queue_reap(queue, done, 1, 1);
 	} while (ret == -EINTR);
 	check(ret, "reap");
-	if (check(done->res, "I/O") != want)
+	check(done->res, "I/O");
+}
+
+/* The same; it has to have moved @want bytes. */
+static inline void reap_one(struct blkdmabuf_queue *queue,
+			    struct blkdmabuf_done *done, int want)
+{
+	reap_any(queue, done);
+	if (done->res != want)
 		errx(EXIT_FAILURE, "only %d of %d bytes", done->res, want);
 }
 

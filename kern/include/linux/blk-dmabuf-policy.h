@@ -189,7 +189,8 @@ struct blk_dmabuf_ops {
 	/**
 	 * @map_queue: choose the hardware queue of a request, before it takes a
 	 * tag.  Asked of the leaf disk.  @desc is the I/O that the request is a
-	 * piece of, with @desc->dev the leaf disk.  May not sleep.  An index
+	 * piece of, with @desc->dev the leaf disk.  Asked again of a request
+	 * that found no mapping and is issued again.  May not sleep.  An index
 	 * that is no queue of the right type fails the I/O; a queue without an
 	 * online CPU means the default.
 	 *
