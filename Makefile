@@ -245,7 +245,7 @@ EXAMPLE_BPF := $(patsubst %.c,$(B)/%.o,$(wildcard user/examples/*.bpf.c))
 TESTS    := $(patsubst %.c,$(B)/%,$(wildcard selftests/*.c))
 
 LIB_A   := $(B)/user/libblkdmabuf.a
-LIB_SO  := $(B)/user/libblkdmabuf.so.0
+LIB_SO  := $(B)/user/libblkdmabuf.so.1
 LIB_PC  := $(B)/user/libblkdmabuf.pc
 LIB_MAP := user/libblkdmabuf.map
 CTL     := $(B)/user/blkdmabufctl
@@ -273,7 +273,7 @@ $(LIB_SO): $(LIB_OBJ) $(LIB_MAP) $(LIBBPF)
 	$(call msg,LD,$@)
 	$(Q)$(CC) -shared -Wl,-soname,$(@F) -Wl,--version-script=$(LIB_MAP) \
 		-Wl,--exclude-libs,ALL -Wl,-z,defs $(LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
-	$(Q)ln -sf $(@F) $(@:.0=)
+	$(Q)ln -sf $(@F) $(@:.1=)
 
 $(LIB_PC): user/libblkdmabuf.pc.in Makefile
 	$(Q)mkdir -p $(@D)

@@ -21,7 +21,7 @@ setup() {
 }
 
 @test "tool, library, headers, pages, completion, examples and policies are there" {
-	for f in bin/blkdmabufctl lib/libblkdmabuf.a lib/libblkdmabuf.so.0 \
+	for f in bin/blkdmabufctl lib/libblkdmabuf.a lib/libblkdmabuf.so.1 \
 		lib/libblkdmabuf.so include/libblkdmabuf.h \
 		include/linux/blk-dmabuf.h include/blkdmabuf.bpf.h \
 		share/man/man8/blkdmabufctl.8 share/man/man7/blkdmabuf-policies.7 \
@@ -67,10 +67,10 @@ setup() {
 		eval "$command -Wall -Werror -o ${f%.c}"
 	done
 	for f in roundtrip read-file checkpoint share kv-cache; do
-		readelf -d $f | grep -q 'NEEDED.*libblkdmabuf.so.0'
+		readelf -d $f | grep -q 'NEEDED.*libblkdmabuf.so.1'
 	done
 	LD_LIBRARY_PATH=$DEST/usr/lib ldd roundtrip |
-		grep -q 'libblkdmabuf.so.0 => /'
+		grep -q 'libblkdmabuf.so.1 => /'
 }
 
 @test "the policy among the examples builds as its loader's head says" {
@@ -98,7 +98,7 @@ setup() {
 }
 
 @test "the library shows its own names alone, with a version" {
-	run nm -D --defined-only "$DEST/usr/lib/libblkdmabuf.so.0"
+	run nm -D --defined-only "$DEST/usr/lib/libblkdmabuf.so.1"
 	[ "$status" -eq 0 ]
 	[ -n "$output" ]
 	run grep -vE ' [TAR] (blkdmabuf_[a-z_0-9]*@@)?[A-Z]*BLKDMABUF_[0-9.]+' <<< "$output"

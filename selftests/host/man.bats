@@ -142,7 +142,7 @@ examples() {
 			gcc -Wall -Wextra -Werror -fPIC -shared -Wl,-z,defs \
 				-I"$root/user" -I"$root/include/uapi" \
 				-o example.so example.c \
-				"$root/build/user/libblkdmabuf.so.0" -luring
+				"$root/build/user/libblkdmabuf.so.1" -luring
 		done
 		[ $n -ge 1 ] || { echo "$page has none" >&2; false; }
 	done
