@@ -277,7 +277,8 @@ $(LIB_SO): $(LIB_OBJ) $(LIB_MAP) $(LIBBPF)
 
 $(LIB_PC): user/libblkdmabuf.pc.in Makefile
 	$(Q)mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' $< > $@
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIB@|$(LIB)|' \
+		-e 's|@VERSION@|$(VERSION)|' $< > $@
 
 $(CTL): $(CTL_OBJ) $(LIB_A) $(LIBBPF)
 	$(call msg,LD,$@)
@@ -326,7 +327,11 @@ selftests: $(TESTS) $(TEST_OBJ) $(MINE).bpf.o ## the test programs
 ##@ Installing
 
 BINDIR  = $(DESTDIR)$(PREFIX)/bin
-LIBDIR  = $(DESTDIR)$(PREFIX)/lib
+# Libraries go to LIB, which distributions call as they like it. Policies do not:
+# blkdmabufctl looks for them in ../lib/blkdmabuf.
+LIB    := lib
+LIBDIR  = $(DESTDIR)$(PREFIX)/$(LIB)
+BPFDIR  = $(DESTDIR)$(PREFIX)/lib/blkdmabuf
 INCDIR  = $(DESTDIR)$(PREFIX)/include
 MANDIR  = $(DESTDIR)$(PREFIX)/share/man
 COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
@@ -351,19 +356,20 @@ EXAMPLE_SRC := $(wildcard user/examples/*.[ch])
 
 .PHONY: install
 install: user ## install below DESTDIR and PREFIX
-	install -d $(BINDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/blkdmabuf \
+	install -d $(BINDIR) $(LIBDIR)/pkgconfig $(LIBDIR)/blkdmabuf $(BPFDIR) \
 		$(INCDIR)/linux $(addprefix $(MANDIR)/,$(sort $(dir $(MAN_FILES)))) \
 		$(COMPDIR) $(ZSHDIR) $(DOCDIR)/examples
 	install -m 755 $(CTL) $(BINDIR)
 	install -m 644 $(LIB_A) $(LIBDIR)
 	install -m 755 $(LIB_SO) $(LIBDIR)
 	ln -sf $(notdir $(LIB_SO)) $(LIBDIR)/libblkdmabuf.so
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIB@|$(LIB)|' \
+		-e 's|@VERSION@|$(VERSION)|' \
 		user/libblkdmabuf.pc.in > $(LIBDIR)/pkgconfig/libblkdmabuf.pc
 	chmod 644 $(LIBDIR)/pkgconfig/libblkdmabuf.pc
 	install -m 644 user/libblkdmabuf.h bpf/blkdmabuf.bpf.h $(INCDIR)
 	install -m 644 include/uapi/linux/blk-dmabuf.h $(INCDIR)/linux
-	install -m 644 $(BPF_OBJ) $(LIBDIR)/blkdmabuf
+	install -m 644 $(BPF_OBJ) $(BPFDIR)
 	install -m 644 $(LIBBPF) $(LIBDIR)/blkdmabuf
 	for page in $(MAN_PAGES); do \
 		install -m 644 $$page $(MANDIR)/man$${page##*.} || exit; \
@@ -386,6 +392,7 @@ uninstall: ## remove what install put there
 		$(INCDIR)/blkdmabuf.bpf.h $(INCDIR)/linux/blk-dmabuf.h \
 		$(COMPDIR)/blkdmabufctl $(ZSHDIR)/_blkdmabufctl
 	rm -f $(addprefix $(MANDIR)/,$(MAN_FILES))
-	rm -f $(addprefix $(LIBDIR)/blkdmabuf/,$(notdir $(BPF_OBJ) $(LIBBPF)))
+	rm -f $(addprefix $(BPFDIR)/,$(notdir $(BPF_OBJ))) \
+		$(LIBDIR)/blkdmabuf/$(notdir $(LIBBPF))
 	rm -f $(addprefix $(DOCDIR)/examples/,$(notdir $(EXAMPLE_SRC)))
-	-rmdir $(LIBDIR)/blkdmabuf $(DOCDIR)/examples $(DOCDIR)
+	-rmdir $(sort $(LIBDIR)/blkdmabuf $(BPFDIR)) $(DOCDIR)/examples $(DOCDIR)
