@@ -40,6 +40,7 @@ test: test-deps ## all tests (SUITES="a b" for some); TAP in build/tap
 	$(Q)$(MAKE) modules
 	$(Q)$(MAKE) -j$$(nproc) tools user selftests
 	$(Q)$(MAKE) fio || echo "without its source no engine for fio" >&2
+	$(Q)$(MAKE) deb || echo "without debhelper no packages" >&2
 	$(Q)selftests/run $(SUITES)
 
 .PHONY: matrix
@@ -88,7 +89,7 @@ help: ## this list
 .PHONY: clean
 clean: ## remove programs and policies, keep kernel and downloads
 	$(Q)rm -rf $(B)/bpf $(B)/user $(B)/selftests $(B)/tap $(B)/log \
-		$(B)/bench
+		$(B)/bench $(B)/deb
 
 .PHONY: distclean
 distclean: ## remove build/
@@ -383,6 +384,10 @@ install: user ## install below DESTDIR and PREFIX
 	install -m 644 user/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
 	install -m 644 user/blkdmabufctl.zsh $(ZSHDIR)/_blkdmabufctl
 	install -m 644 $(EXAMPLE_SRC) $(DOCDIR)/examples
+
+.PHONY: deb
+deb: bpf ## Debian packages of it in build/deb
+	$(Q)packaging/deb
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
