@@ -121,6 +121,14 @@ kernel-debug: prepare ## build it with KASAN, lockdep and the like
 kernel-stock: prepare ## build it without the project's change, for 'make bench'
 	$(Q)kern/build kernel-stock
 
+.PHONY: distro-deps
+distro-deps: ## and those that only kernel-distro needs
+	$(Q)kern/setup --distro
+
+.PHONY: kernel-distro
+kernel-distro: prepare ## Debian packages of a kernel with Debian's configuration
+	$(Q)packaging/kernel-distro
+
 .PHONY: modules
 modules: prepare ## the kernel with the modules that tests load
 	$(Q)kern/build kernel modules

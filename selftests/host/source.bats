@@ -71,7 +71,9 @@ scripts() {
 	. <(sed -n '/^[A-Z_]*PACKAGES=(/,/^)/p' kern/setup)
 	[ ${#PACKAGES[@]} -gt 20 ]
 	[ ${#TEST_PACKAGES[@]} -gt 5 ]
-	for p in "${PACKAGES[@]}" "${TEST_PACKAGES[@]}"; do
+	[ ${#DISTRO_PACKAGES[@]} -gt 5 ]
+	for p in "${PACKAGES[@]}" "${TEST_PACKAGES[@]}" \
+		"${DISTRO_PACKAGES[@]}"; do
 		grep -q "^|.*\`$p\`" CONTRIBUTING.md || { echo "$p"; return 1; }
 	done
 }
