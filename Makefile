@@ -157,6 +157,10 @@ series: prepare ## the upstream-shaped series in build/series
 series-check: series ## checkpatch and build every patch of it
 	$(Q)kern/hooks series-check
 
+.PHONY: rfc
+rfc: series ## the series as mails, with a cover letter, in build/rfc
+	$(Q)kern/rfc/write
+
 .PHONY: sparse
 sparse: prepare ## sparse over our kernel files
 	$(Q)kern/hooks sparse

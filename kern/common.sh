@@ -43,7 +43,7 @@ base_commit() { cat "$STATE/base"; }
 # The files that kern/ adds to the kernel, as paths in the kernel tree.
 overlay_files() {
 	(cd "$KERN" && find . -mindepth 2 -type f ! -path './patches/*' \
-		! -path './series/*' ! -name '*~' ! -name '.*' -printf '%P\n')
+		! -path './series/*' ! -path './rfc/*' ! -name '*~' ! -name '.*' -printf '%P\n')
 	printf '%s\n' include/uapi/linux/blk-dmabuf.h
 }
 
