@@ -311,6 +311,18 @@ USER_ALL := $(if $(LIB_OBJ),$(LIB_A) $(if $(wildcard $(LIB_MAP)),$(LIB_SO)) \
 .PHONY: user
 user: bpf $(USER_ALL) ## library, blkdmabufctl, examples, policies
 
+# The clang-tidy of the clang that builds the policies. The engine for fio has headers
+# of somebody else.
+CLANG_TIDY ?= $(CLANG:clang%=clang-tidy%)
+LINT := $(filter-out %.bpf.c user/fio-%,$(wildcard user/*.c user/examples/*.c))
+
+.PHONY: lint
+lint: user ## clang-tidy over programs and library
+	$(Q)command -v $(CLANG_TIDY) > /dev/null || { \
+		echo "no $(CLANG_TIDY); run 'make test-deps'" >&2; exit 1; }
+	$(Q)$(CLANG_TIDY) --quiet $(LINT) -- $(OUR_CFLAGS) 2> $(B)/log/lint.log || \
+		{ cat $(B)/log/lint.log >&2; exit 1; }
+
 # An engine fits the fio whose headers it is built with, which is the installed
 # one; its objects are those of the library.
 FIO_ENGINE := $(B)/user/blkdmabuf.so
