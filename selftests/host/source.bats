@@ -56,6 +56,14 @@ scripts() {
 		diff "$BATS_TEST_TMPDIR/targets" -
 }
 
+@test "CI runs the commands that README tells newcomers to" {
+	sed -n 's/^    \(make [a-z]*\)  .*#.*/\1/p' README.md > \
+		"$BATS_TEST_TMPDIR/commands"
+	[ "$(wc -l < "$BATS_TEST_TMPDIR/commands")" -eq 2 ]
+	sed -n 's/^ *- run: \(make .*\)/\1/p' .github/workflows/ci.yml |
+		diff "$BATS_TEST_TMPDIR/commands" -
+}
+
 @test "every script can be started" {
 	while read -r f; do
 		echo "$f"
