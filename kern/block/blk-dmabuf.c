@@ -40,6 +40,7 @@
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
+#include <linux/swiotlb.h>
 #include <linux/user_namespace.h>
 
 #include "blk.h"
@@ -389,15 +390,29 @@ static enum blk_dmabuf_where blk_dmabuf_locate(struct device *dev,
 	return page_is_ram(PHYS_PFN(phys)) ? BLK_DMABUF_RAM : BLK_DMABUF_PEER;
 }
 
+/*
+ * Do the CPU and the device see different memory, at times?  dma_need_sync() also
+ * says so of all memory of a device that has used a bounce buffer once, and, with
+ * CONFIG_DMA_API_DEBUG, of every memory.
+ */
+static bool blk_dmabuf_needs_sync(struct device *dev, dma_addr_t addr, u64 phys)
+{
+	if (get_dma_ops(dev))
+		return dma_need_sync(dev, addr);
+	return !dev_is_dma_coherent(dev) || swiotlb_find_pool(dev, phys);
+}
+
 /**
  * struct blk_dmabuf_look - what the addresses looked at have in common
  * @where: kind of memory
  * @node: NUMA node of the first
+ * @sync: the CPU and the device see different memory at times
  * @peer: whose memory it is, if it is a peer's
  */
 struct blk_dmabuf_look {
 	enum blk_dmabuf_where	where;
 	int			node;
+	bool			sync;
 	struct blk_dmabuf_peer	peer;
 };
 
@@ -413,7 +428,10 @@ static bool blk_dmabuf_look_at(struct blk_dmabuf_look *look, dma_addr_t addr)
 		return false;
 	look->where = where;
 	look->peer.bus = where == BLK_DMABUF_BUS;
-	if (where != BLK_DMABUF_RAM && !blk_dmabuf_peer_find(&look->peer, at))
+	/* Peers are neither cached nor bounced. */
+	if (where == BLK_DMABUF_RAM)
+		look->sync |= blk_dmabuf_needs_sync(look->peer.dev, addr, at);
+	else if (!blk_dmabuf_peer_find(&look->peer, at))
 		return false;
 	if (first)
 		look->node = where == BLK_DMABUF_RAM ?
@@ -422,11 +440,9 @@ static bool blk_dmabuf_look_at(struct blk_dmabuf_look *look, dma_addr_t addr)
 }
 
 /* Look at both ends of each entry. */
-static bool blk_dmabuf_look_at_all(struct blk_dmabuf_mapping *mapping,
-				   struct blk_dmabuf_look *look,
+static bool blk_dmabuf_look_at_all(struct blk_dmabuf_look *look,
 				   struct sg_table *sgt)
 {
-	struct device *dev = mapping->attach->dev;
 	struct scatterlist *sg;
 	unsigned int i;
 
@@ -439,9 +455,6 @@ static bool blk_dmabuf_look_at_all(struct blk_dmabuf_mapping *mapping,
 		if (sg_dma_len(sg) > PAGE_SIZE &&
 		    !blk_dmabuf_look_at(look, addr + sg_dma_len(sg) - 1))
 			return false;
-		/* Peers are neither cached nor bounced. */
-		if (look->where == BLK_DMABUF_RAM)
-			mapping->sync |= dma_need_sync(dev, addr);
 	}
 	return true;
 }
@@ -461,7 +474,7 @@ blk_dmabuf_classify(struct blk_dmabuf_mapping *mapping, struct sg_table *sgt)
 	enum blk_dmabuf_reason reason = BLK_DMABUF_MEMORY;
 	union blk_dmabuf_way way = { .iommu = attach->way.iommu }, refused;
 
-	if (blk_dmabuf_look_at_all(mapping, &look, sgt)) {
+	if (blk_dmabuf_look_at_all(&look, sgt)) {
 		reason = BLK_DMABUF_OK;
 		way.path = BLK_DMABUF_PATH_PREMAPPED;
 		if (look.peer.provider)
@@ -474,6 +487,7 @@ blk_dmabuf_classify(struct blk_dmabuf_mapping *mapping, struct sg_table *sgt)
 	WRITE_ONCE(attach->way.all, refused.all);
 	mapping->way = way;
 	mapping->peer = look.where != BLK_DMABUF_RAM;
+	mapping->sync = look.sync;
 	return reason;
 }
 
