@@ -372,7 +372,7 @@ FILE_TEST(limits_tell_blocks_and_the_size_of_now)
 	CHECK_EQ(r.limits.write_block_size, BLOCK);
 	CHECK_EQ(r.limits.dma_alignment, 4);
 	CHECK_EQ(r.limits.bytes, 0);
-	CHECK_EQ(r.limits.resv, 0);
+	CHECK_EQ(r.limits.vec_align, 4);
 	CHECK(r.limits.max_io >= 64 * KIB);
 	CHECK(r.limits.max_ranges >= 1);
 	CHECK_EQ(ftruncate(r.bdev, 12345), 0);

@@ -17,16 +17,16 @@ run_suite() {
 	! grep -q 'not ok' "$dir/results"
 }
 
-@test "range index: 8 KUnit tests" {
-	run_suite blk-dmabuf-index 8
+@test "range index: 9 KUnit tests" {
+	run_suite blk-dmabuf-index 9
 }
 
 @test "life of mappings: 13 KUnit tests" {
 	run_suite blk-dmabuf-life 13
 }
 
-@test "bios, split and refused: 6 KUnit tests" {
-	run_suite blk-dmabuf-bio 6
+@test "bios, split and refused: 8 KUnit tests" {
+	run_suite blk-dmabuf-bio 8
 }
 
 @test "CPU access to what is copied: 4 KUnit tests" {

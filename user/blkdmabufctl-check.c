@@ -666,8 +666,9 @@ static void check_limits(struct checks *c, const struct device *dev)
 		if (lim.max_io)
 			tell(c, "request", INFO,
 			     say("up to %s in %u ranges, buffer offsets in "
-				 "multiples of %u", human_size(lim.max_io, io),
-				 lim.max_ranges, lim.dma_alignment), NULL);
+				 "multiples of %u, pieces in those of %u",
+				 human_size(lim.max_io, io), lim.max_ranges,
+				 lim.dma_alignment, lim.vec_align), NULL);
 	}
 	close(chan);
 }

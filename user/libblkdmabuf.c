@@ -402,6 +402,39 @@ void blkdmabuf_prep_write(struct io_uring_sqe *sqe, int chan, uint64_t pos,
 	prep(sqe, chan, BLK_DMABUF_CMD_WRITE, pos, len, &cmd);
 }
 
+static void prep_vecs(struct io_uring_sqe *sqe, int chan, unsigned int op,
+		      uint64_t pos, const struct blk_dmabuf_vec *vecs,
+		      unsigned int nr, uint32_t hint)
+{
+	struct blk_dmabuf_cmdv args = {
+		.vecs = (uintptr_t)vecs, .nr = nr, .hint = hint,
+	};
+	struct blk_dmabuf_cmd cmd;
+	uint64_t len = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr && nr <= BLK_DMABUF_MAX_VECS; i++)
+		len += vecs[i].len;
+	_Static_assert(sizeof(cmd) == sizeof(args), "both are sqe->cmd");
+	memcpy(&cmd, &args, sizeof(cmd));
+	/* The kernel refuses as many as that. */
+	prep(sqe, chan, op, pos, len < UINT32_MAX ? len : UINT32_MAX, &cmd);
+}
+
+void blkdmabuf_prep_readv(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			  const struct blk_dmabuf_vec *vecs, unsigned int nr,
+			  uint32_t hint)
+{
+	prep_vecs(sqe, chan, BLK_DMABUF_CMD_READV, pos, vecs, nr, hint);
+}
+
+void blkdmabuf_prep_writev(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			   const struct blk_dmabuf_vec *vecs, unsigned int nr,
+			   uint32_t hint)
+{
+	prep_vecs(sqe, chan, BLK_DMABUF_CMD_WRITEV, pos, vecs, nr, hint);
+}
+
 struct blkdmabuf_queue {
 	struct io_uring	ring;
 	unsigned int	depth;
@@ -480,6 +513,32 @@ int blkdmabuf_queue_write(struct blkdmabuf_queue *q, int chan, uint64_t pos,
 	if (!sqe)
 		return -EBUSY;
 	blkdmabuf_prep_write(sqe, chan, pos, len, slot, offset, hint);
+	sqe->user_data = user;
+	return 0;
+}
+
+int blkdmabuf_queue_readv(struct blkdmabuf_queue *q, int chan, uint64_t pos,
+			  const struct blk_dmabuf_vec *vecs, unsigned int nr,
+			  uint32_t hint, uint64_t user)
+{
+	struct io_uring_sqe *sqe = queue_sqe(q);
+
+	if (!sqe)
+		return -EBUSY;
+	blkdmabuf_prep_readv(sqe, chan, pos, vecs, nr, hint);
+	sqe->user_data = user;
+	return 0;
+}
+
+int blkdmabuf_queue_writev(struct blkdmabuf_queue *q, int chan, uint64_t pos,
+			   const struct blk_dmabuf_vec *vecs, unsigned int nr,
+			   uint32_t hint, uint64_t user)
+{
+	struct io_uring_sqe *sqe = queue_sqe(q);
+
+	if (!sqe)
+		return -EBUSY;
+	blkdmabuf_prep_writev(sqe, chan, pos, vecs, nr, hint);
 	sqe->user_data = user;
 	return 0;
 }

@@ -230,6 +230,31 @@ void blkdmabuf_prep_write(struct io_uring_sqe *sqe, int chan, uint64_t pos,
 			  uint32_t len, uint32_t slot, uint64_t offset,
 			  uint32_t hint);
 
+/**
+ * blkdmabuf_prep_readv - fill an SQE: device to pieces of buffers
+ * @sqe: from io_uring_get_sqe(); overwritten, so set user data and flags after
+ * @chan: channel
+ * @pos: position on the device or in the file, a multiple of limits.block_size
+ * @vecs: the pieces, in the order of the data; offsets and lengths are multiples
+ *	of limits.vec_align.  Stays as it is until the I/O is done
+ * @nr: how many, at most BLK_DMABUF_MAX_VECS
+ * @hint: for the policy, 0 if there is none
+ *
+ * Pieces of one slot that follow each other add up to a multiple of
+ * limits.block_size, and become one request if the device takes that.  The result
+ * is as that of blkdmabuf_prep_read(); big_cqe[0] is about the first piece.
+ * -EINVAL also means that there are none or too many, -EFAULT that @vecs is no
+ * memory, -EOPNOTSUPP that the device cannot have pieces as small as these.
+ */
+void blkdmabuf_prep_readv(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			  const struct blk_dmabuf_vec *vecs, unsigned int nr,
+			  uint32_t hint);
+
+/** blkdmabuf_prep_writev - fill an SQE: pieces of buffers to device */
+void blkdmabuf_prep_writev(struct io_uring_sqe *sqe, int chan, uint64_t pos,
+			   const struct blk_dmabuf_vec *vecs, unsigned int nr,
+			   uint32_t hint);
+
 /* ---- I/O on a ring of the library ---- */
 
 struct blkdmabuf_queue;
@@ -282,6 +307,24 @@ int blkdmabuf_queue_read(struct blkdmabuf_queue *queue, int chan, uint64_t pos,
 int blkdmabuf_queue_write(struct blkdmabuf_queue *queue, int chan, uint64_t pos,
 			  uint32_t len, uint32_t slot, uint64_t offset,
 			  uint32_t hint, uint64_t user);
+
+/**
+ * blkdmabuf_queue_readv - queue a read into pieces of buffers
+ * @queue: ring
+ * @chan: channel
+ * @pos: @vecs: @nr: @hint: as for blkdmabuf_prep_readv()
+ * @user: comes back in struct blkdmabuf_done
+ *
+ * Return: 0; -EBUSY when the depth is reached: reap first.
+ */
+int blkdmabuf_queue_readv(struct blkdmabuf_queue *queue, int chan, uint64_t pos,
+			  const struct blk_dmabuf_vec *vecs, unsigned int nr,
+			  uint32_t hint, uint64_t user);
+
+/** blkdmabuf_queue_writev - the same for a write */
+int blkdmabuf_queue_writev(struct blkdmabuf_queue *queue, int chan,
+			   uint64_t pos, const struct blk_dmabuf_vec *vecs,
+			   unsigned int nr, uint32_t hint, uint64_t user);
 
 /**
  * blkdmabuf_queue_reap - submit what is queued, wait, collect what came back

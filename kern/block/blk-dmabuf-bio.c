@@ -163,6 +163,64 @@ void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter)
 }
 
 /**
+ * blk_dmabuf_part_at - find a byte of a command
+ * @parts: its parts
+ * @at: the byte
+ *
+ * Return: the part that it is in, in O(log parts)
+ */
+const struct blk_dmabuf_part *
+blk_dmabuf_part_at(const struct blk_dmabuf_parts *parts, u32 at)
+{
+	unsigned int low = 0, high = parts->nr;
+
+	while (high - low > 1) {
+		unsigned int mid = (low + high) / 2;
+
+		if (parts->part[mid].start <= at)
+			low = mid;
+		else
+			high = mid;
+	}
+	return &parts->part[low];
+}
+
+/**
+ * blk_dmabuf_io_locate - where in its buffer is a byte of an I/O?
+ * @io: the I/O
+ * @at: the byte, as its bios count
+ * @len: how many bytes are wanted; less on return if there the next part begins
+ *
+ * Return: offset in the buffer
+ */
+u64 blk_dmabuf_io_locate(const struct blk_dmabuf_io *io, u64 at, u32 *len)
+{
+	const struct blk_dmabuf_part *part;
+
+	if (likely(!io->parts))
+		return at;
+	part = blk_dmabuf_part_at(io->parts, at);
+	*len = min_t(u64, *len, part[1].start - at);
+	return part->offset + at - part->start;
+}
+
+/* Zero @bytes of an I/O's memory. */
+static int blk_dmabuf_io_zero(const struct blk_dmabuf_io *io, u64 at, u32 bytes)
+{
+	int error = 0;
+
+	while (bytes && !error) {
+		u32 len = bytes;
+		u64 offset = blk_dmabuf_io_locate(io, at, &len);
+
+		error = blk_dmabuf_zero(io->reg, offset, len);
+		at += len;
+		bytes -= len;
+	}
+	return error;
+}
+
+/**
  * iov_iter_dmabuf_zero - iov_iter_zero() for a piece of a dma-buf
  * @bytes: how much to zero
  * @i: iterator made with iov_iter_dmabuf(); advanced
@@ -180,7 +238,7 @@ size_t iov_iter_dmabuf_zero(size_t bytes, struct iov_iter *i)
 	if (!bytes)
 		return 0;
 	error = io->nowait ? -EINTR :
-			     blk_dmabuf_zero(io->reg, i->iov_offset, bytes);
+			     blk_dmabuf_io_zero(io, i->iov_offset, bytes);
 	if (error == -EINTR) {
 		io->wait = true;
 		return 0;
@@ -219,27 +277,74 @@ struct blk_dmabuf_cursor {
 	const struct blk_dmabuf_range	*range;
 	u64				offset;	/* in the range */
 	u64				left;
+	/* Of an I/O in parts: */
+	const struct blk_dmabuf_mapping	*mapping;
+	const struct blk_dmabuf_part	*part;
+	u64				part_left;
 };
+
+static const struct blk_dmabuf_range *
+blk_dmabuf_range_at(const struct blk_dmabuf_mapping *mapping, u64 offset)
+{
+	return &mapping->ranges[blk_dmabuf_mapping_find(mapping, 0, offset)];
+}
+
+/* At byte @at of the command, of which @left bytes are left. */
+static struct blk_dmabuf_cursor
+blk_dmabuf_parts_cursor(const struct blk_dmabuf_mapping *mapping,
+			const struct blk_dmabuf_parts *parts, u64 at, u64 left)
+{
+	const struct blk_dmabuf_part *part = blk_dmabuf_part_at(parts, at);
+	struct blk_dmabuf_cursor cur = {
+		.range		= mapping->ranges,
+		.left		= left,
+		.mapping	= mapping,
+		.part		= part,
+		.part_left	= part[1].start - at,
+	};
+
+	if (left) {
+		cur.offset = part->offset + at - part->start;
+		cur.range = blk_dmabuf_range_at(mapping, cur.offset);
+		cur.offset -= cur.range->start;
+	}
+	return cur;
+}
 
 static struct blk_dmabuf_cursor
 blk_dmabuf_cursor(const struct blk_dmabuf_mapping *mapping,
-		  const struct bvec_iter *iter)
+		  const struct bio *bio)
 {
-	u64 offset = bio_dmabuf_offset(iter);
+	const struct blk_dmabuf_io *io = bio->bi_dmabuf;
+	u64 offset = bio_dmabuf_offset(&bio->bi_iter);
 	const struct blk_dmabuf_range *range;
 
-	range = &mapping->ranges[blk_dmabuf_mapping_find(mapping, 0, offset)];
+	if (unlikely(io->parts))
+		return blk_dmabuf_parts_cursor(mapping, io->parts, offset,
+					       bio->bi_iter.bi_size);
+	range = blk_dmabuf_range_at(mapping, offset);
 	return (struct blk_dmabuf_cursor) {
 		.range	= range,
 		.offset	= offset - range->start,
-		.left	= iter->bi_size,
+		.left	= bio->bi_iter.bi_size,
 	};
 }
+
+/* &bvec_iter.bi_idx of a walk over a request in parts: no range has it. */
+#define BLK_DMABUF_IN_PARTS	UINT_MAX
 
 /* Where a walk over a request is, as blk_rq_dmabuf_iter_start() left it. */
 static struct blk_dmabuf_cursor
 blk_dmabuf_resume(const struct request *rq, const struct bvec_iter *pos)
 {
+	const struct bvec_iter *all = &rq->bio->bi_iter;
+
+	if (unlikely(pos->bi_idx == BLK_DMABUF_IN_PARTS))
+		return blk_dmabuf_parts_cursor(rq->dmabuf_mapping,
+					       rq->bio->bi_dmabuf->parts,
+					       bio_dmabuf_offset(all) +
+					       all->bi_size - pos->bi_sector,
+					       pos->bi_sector);
 	return (struct blk_dmabuf_cursor) {
 		.range	= &rq->dmabuf_mapping->ranges[pos->bi_idx],
 		.offset	= pos->bi_offset,
@@ -250,9 +355,20 @@ blk_dmabuf_resume(const struct request *rq, const struct bvec_iter *pos)
 static void blk_dmabuf_pause(const struct request *rq, struct bvec_iter *pos,
 			     const struct blk_dmabuf_cursor *cur)
 {
-	pos->bi_idx = cur->range - rq->dmabuf_mapping->ranges;
+	pos->bi_idx = unlikely(cur->part) ? BLK_DMABUF_IN_PARTS :
+			cur->range - rq->dmabuf_mapping->ranges;
 	pos->bi_offset = cur->offset;
 	pos->bi_sector = cur->left;
+}
+
+/* Bytes at @cur that are in one range, and one part. */
+static u64 blk_dmabuf_run(const struct blk_dmabuf_cursor *cur)
+{
+	u64 len = blk_dmabuf_range_len(cur->range) - cur->offset;
+
+	if (unlikely(cur->part))
+		len = min(len, cur->part_left);
+	return min(len, cur->left);
 }
 
 /* The segment at @cur: in one range, and no more than the device takes. */
@@ -260,16 +376,30 @@ static unsigned int blk_dmabuf_segment(const struct blk_dmabuf_cursor *cur,
 				       const struct queue_limits *lim,
 				       dma_addr_t *addr)
 {
-	u64 left = blk_dmabuf_range_len(cur->range) - cur->offset;
-
 	*addr = cur->range->addr + cur->offset;
-	return get_max_segment_size(lim, *addr, min(left, cur->left));
+	return get_max_segment_size(lim, *addr, blk_dmabuf_run(cur));
+}
+
+/* The part is over: go to where the next one is. */
+static void blk_dmabuf_next_part(struct blk_dmabuf_cursor *cur)
+{
+	cur->part++;
+	cur->part_left = cur->part[1].start - cur->part[0].start;
+	cur->range = blk_dmabuf_range_at(cur->mapping, cur->part->offset);
+	cur->offset = cur->part->offset - cur->range->start;
 }
 
 static void blk_dmabuf_advance(struct blk_dmabuf_cursor *cur, unsigned int len)
 {
 	cur->left -= len;
 	cur->offset += len;
+	if (unlikely(cur->part)) {
+		cur->part_left -= len;
+		if (!cur->part_left && cur->left) {
+			blk_dmabuf_next_part(cur);
+			return;
+		}
+	}
 	if (cur->offset == blk_dmabuf_range_len(cur->range)) {
 		cur->range++;
 		cur->offset = 0;
@@ -313,8 +443,7 @@ blk_dmabuf_count_each(const struct blk_dmabuf_mapping *mapping,
 		      unsigned int max_bytes, unsigned int *segs,
 		      unsigned int *gap_bit)
 {
-	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping,
-							 &bio->bi_iter);
+	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping, bio);
 	unsigned int max_segments = blk_dmabuf_max_segments(lim);
 	unsigned int nsegs = 0, bytes = 0;
 	dma_addr_t addr, end = 0, gaps = 0;
@@ -352,8 +481,10 @@ static int blk_dmabuf_count(const struct blk_dmabuf_mapping *mapping,
 			    unsigned int max_bytes, unsigned int *segs,
 			    unsigned int *gap_bit)
 {
+	const struct blk_dmabuf_io *io = bio->bi_dmabuf;
+
 	/* No range is too long, or crosses what a segment must not cross. */
-	if (likely(mapping->longest <= lim->max_segment_size &&
+	if (likely(!io->parts && mapping->longest <= lim->max_segment_size &&
 		   mapping->boundary - 1 <= lim->seg_boundary_mask))
 		return blk_dmabuf_count_simple(mapping, bio, lim, max_bytes,
 					       segs, gap_bit);
@@ -428,7 +559,7 @@ bool bio_dmabuf_may_need_split(struct bio *bio, const struct queue_limits *lim)
 	struct blk_dmabuf_io *io = bio->bi_dmabuf;
 	u64 offset = bio_dmabuf_offset(&bio->bi_iter);
 
-	if (lim->chunk_sectors || io->again ||
+	if (lim->chunk_sectors || io->again || io->parts ||
 	    bytes >> SECTOR_SHIFT > lim->max_dmabuf_sectors ||
 	    offset % SZ_4K + bytes > SZ_4K)
 		return true;
@@ -462,8 +593,15 @@ int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
 	if (bio->bi_opf & REQ_NOWAIT)
 		return -EAGAIN;
 	bytes = ALIGN_DOWN(bytes, lim->logical_block_size);
-	if (!bytes)
-		return -EINVAL;
+	if (!bytes) {
+		struct blk_dmabuf_io *io = bio->bi_dmabuf;
+
+		/* Parts in one block that the device cannot have in one list. */
+		if (!io->parts)
+			return -EINVAL;
+		bio_dmabuf_refused(bio, io, BLK_DMABUF_LAYOUT);
+		return -EOPNOTSUPP;
+	}
 	bio_clear_polled(bio);
 	return bytes >> SECTOR_SHIFT;
 }
@@ -475,8 +613,7 @@ int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
 static void blk_rq_dmabuf_sync(struct request *rq, bool for_cpu)
 {
 	const struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
-	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping,
-							 &rq->bio->bi_iter);
+	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping, rq->bio);
 	enum dma_data_direction dir = rq_dma_dir(rq);
 	struct device *dev = mapping->attach->dev;
 
@@ -609,7 +746,7 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 	iter->p2pdma = (struct pci_p2pdma_map_state) {
 		.map = PCI_P2PDMA_MAP_NONE,
 	};
-	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, &rq->bio->bi_iter);
+	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, rq->bio);
 	blk_rq_dmabuf_yield(rq, iter, &cur);
 	iter->iter.iter.bi_size = 0;
 	return true;
@@ -659,8 +796,7 @@ unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
 		if (len || !cur.left)
 			break;
 		addr = cur.range->addr + cur.offset;
-		len = min(blk_dmabuf_range_len(cur.range) - cur.offset,
-			  cur.left);
+		len = blk_dmabuf_run(&cur);
 		blk_dmabuf_advance(&cur, len);
 	}
 	iter->addr = addr;
@@ -697,7 +833,7 @@ int blk_rq_dmabuf_map_sg(struct request *rq, struct scatterlist *sglist,
 	status = blk_rq_dmabuf_take(rq, rq->q->tag_set->dma_dev);
 	if (status != BLK_STS_OK)
 		return blk_status_to_errno(status);
-	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, &rq->bio->bi_iter);
+	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, rq->bio);
 	while (cur.left) {
 		unsigned int len;
 		dma_addr_t addr;

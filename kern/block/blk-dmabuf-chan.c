@@ -126,7 +126,8 @@ struct blk_dmabuf_chan {
 
 /*
  * What is kept of a command from its first issue to its completion; then @offset
- * is the placement, as in big_cqe[0].  Of a command that is polled for, the I/O has
+ * is the placement, as in big_cqe[0].  Of a vectored command @offset is where the
+ * array is, and @slot how many entries that has.  Of a command that is polled for, the I/O has
  * the position; its memory stays an I/O's.
  */
 struct blk_dmabuf_pdu {
@@ -224,7 +225,14 @@ static bool blk_dmabuf_cmd_polled(const struct io_uring_cmd *cmd)
 
 static bool blk_dmabuf_cmd_is_write(const struct io_uring_cmd *cmd)
 {
-	return cmd->cmd_op == BLK_DMABUF_CMD_WRITE;
+	return cmd->cmd_op == BLK_DMABUF_CMD_WRITE ||
+	       cmd->cmd_op == BLK_DMABUF_CMD_WRITEV;
+}
+
+static bool blk_dmabuf_cmd_is_vectored(const struct io_uring_cmd *cmd)
+{
+	return cmd->cmd_op == BLK_DMABUF_CMD_READV ||
+	       cmd->cmd_op == BLK_DMABUF_CMD_WRITEV;
 }
 
 /* As direct I/O of block devices. */
@@ -368,6 +376,12 @@ static void blk_dmabuf_trace_complete(const struct blk_dmabuf_desc *desc)
 	trace_blk_dmabuf_complete(desc);
 }
 
+static void blk_dmabuf_parts_put(struct blk_dmabuf_parts *parts)
+{
+	if (parts && refcount_dec_and_test(&parts->ref))
+		kfree(parts);
+}
+
 /*
  * Finish an I/O: account, trace, notify the policy, drop references.  Context:
  * any.
@@ -388,6 +402,7 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 	blk_dmabuf_policy_complete(io);
 	if (io->reg)
 		blk_dmabuf_end(io->reg);
+	blk_dmabuf_parts_put(io->parts);
 	bio_put(&cio->bio);
 }
 
@@ -546,10 +561,61 @@ static int blk_dmabuf_cmd_read_sqe(struct io_uring_cmd *cmd,
 	pdu->hint = READ_ONCE(args->hint);
 	/* As every read or write; the rest is reported as not done. */
 	pdu->len = min_t(u32, len, MAX_RW_COUNT);
+	if (pdu->len < len && blk_dmabuf_cmd_is_vectored(cmd))
+		return -EINVAL;
 	pdu->cqe32 = !!(issue_flags & IO_URING_F_CQE32);
 	/* The SQE is the application's again once this has been queued. */
 	cmd->flags |= IORING_URING_CMD_REISSUE;
 	return 0;
+}
+
+/* Lengths become starts, and there is a sentinel. */
+static int blk_dmabuf_parts_seal(struct blk_dmabuf_parts *parts, u32 bytes)
+{
+	u32 start = 0;
+	unsigned int i;
+
+	for (i = 0; i < parts->nr; i++) {
+		u32 len = parts->part[i].start;
+
+		if (!len || len > bytes - start)
+			return -EINVAL;
+		parts->part[i].start = start;
+		start += len;
+	}
+	parts->part[i] = (struct blk_dmabuf_part) { .start = start };
+	return start == bytes ? 0 : -EINVAL;
+}
+
+/*
+ * What a vectored command names, as the application has it now; NULL for another
+ * command.  Whoever issues the command again reads it again, as with vectored
+ * passthrough commands of nvme.
+ */
+static struct blk_dmabuf_parts *
+blk_dmabuf_parts_get(const struct io_uring_cmd *cmd,
+		     const struct blk_dmabuf_pdu *pdu)
+{
+	const void __user *vecs = u64_to_user_ptr(pdu->offset);
+	struct blk_dmabuf_parts *parts;
+	u32 nr = pdu->slot;
+	int error;
+
+	if (likely(!blk_dmabuf_cmd_is_vectored(cmd)))
+		return NULL;
+	if (!nr || nr > BLK_DMABUF_MAX_VECS)
+		return ERR_PTR(-EINVAL);
+	parts = kmalloc(struct_size(parts, part, nr + 1), GFP_KERNEL_ACCOUNT);
+	if (!parts)
+		return ERR_PTR(-ENOMEM);
+	refcount_set(&parts->ref, 1);
+	parts->nr = nr;
+	error = copy_from_user(parts->part, vecs, nr * sizeof(*parts->part)) ?
+		-EFAULT : blk_dmabuf_parts_seal(parts, pdu->len);
+	if (!error)
+		return parts;
+	kfree(parts);
+	return ERR_PTR(error);
 }
 
 static int blk_dmabuf_io_refused(struct blk_dmabuf_chan_io *cio,
@@ -667,6 +733,35 @@ static int blk_dmabuf_io_resolve(struct blk_dmabuf_chan_io *cio)
 	return 0;
 }
 
+/* Is a piece of the buffer aligned for the device?  The CPU does not mind. */
+static bool blk_dmabuf_io_mem_aligned(const struct blk_dmabuf_chan_io *cio,
+				      u64 offset)
+{
+	return cio->io.desc.copied || !(offset & (cio->chan->mem_align - 1));
+}
+
+/* The same of the parts that the I/O is about. */
+static int blk_dmabuf_io_check_parts(struct blk_dmabuf_chan_io *cio)
+{
+	const struct blk_dmabuf_io *io = &cio->io;
+	u64 bytes = io->reg->buf->bytes;
+	u32 at = io->start, left = io->desc.len, len;
+
+	for (; left; at += len, left -= len) {
+		u64 offset;
+
+		len = left;
+		offset = blk_dmabuf_io_locate(io, at, &len);
+		if (offset > bytes || len > bytes - offset)
+			return blk_dmabuf_io_refused(cio, BLK_DMABUF_RANGE,
+						     -ERANGE);
+		if (!blk_dmabuf_io_mem_aligned(cio, offset | len))
+			return blk_dmabuf_io_refused(cio, BLK_DMABUF_UNALIGNED,
+						     -EINVAL);
+	}
+	return 0;
+}
+
 /* What can be said with the buffer. */
 static int blk_dmabuf_io_check_buffer(struct blk_dmabuf_chan_io *cio)
 {
@@ -679,24 +774,46 @@ static int blk_dmabuf_io_check_buffer(struct blk_dmabuf_chan_io *cio)
 	cio->io.may_copy = cio->chan->copier && reg->may_copy;
 	if (unlikely(desc->copied && !reg->may_copy))
 		return blk_dmabuf_io_refused(cio, cio->why, -EOPNOTSUPP);
-	if (desc->offset > bytes || desc->len > bytes - desc->offset)
-		return blk_dmabuf_io_blame(cio, BLK_DMABUF_RANGE,
-					   BLK_DMABUF_POLICY_RANGE, -ERANGE);
-	/* The CPU does not mind. */
-	if (desc->offset & (cio->chan->mem_align - 1) && !desc->copied)
-		return blk_dmabuf_io_blame(cio, BLK_DMABUF_UNALIGNED,
-					   BLK_DMABUF_POLICY_UNALIGNED,
-					   -EINVAL);
 	/* Reading the device is writing the buffer. */
 	if (!desc->write && reg->buf->dir == DMA_TO_DEVICE)
 		return blk_dmabuf_io_blame(cio, BLK_DMABUF_ACCESS,
 					   BLK_DMABUF_POLICY_ACCESS, -EACCES);
+	if (unlikely(cio->io.parts))
+		return blk_dmabuf_io_check_parts(cio);
+	if (desc->offset > bytes || desc->len > bytes - desc->offset)
+		return blk_dmabuf_io_blame(cio, BLK_DMABUF_RANGE,
+					   BLK_DMABUF_POLICY_RANGE, -ERANGE);
+	if (!blk_dmabuf_io_mem_aligned(cio, desc->offset))
+		return blk_dmabuf_io_blame(cio, BLK_DMABUF_UNALIGNED,
+					   BLK_DMABUF_POLICY_UNALIGNED,
+					   -EINVAL);
 	return 0;
+}
+
+/*
+ * Of a vectored command the I/O is about what is left of the parts of one slot
+ * behind the first @skip bytes.
+ */
+static void blk_dmabuf_io_set_parts(struct blk_dmabuf_chan_io *cio,
+				    struct blk_dmabuf_parts *parts, u32 skip)
+{
+	const struct blk_dmabuf_part *part = blk_dmabuf_part_at(parts, skip);
+	const struct blk_dmabuf_part *end = &parts->part[parts->nr];
+	struct blk_dmabuf_desc *desc = &cio->io.desc;
+
+	refcount_inc(&parts->ref);
+	cio->io.parts = parts;
+	cio->io.start = skip;
+	desc->slot = part->slot;
+	desc->offset = part->offset + skip - part->start;
+	for (desc->vecs = 0; part < end && part->slot == desc->slot; part++)
+		desc->vecs++;
+	desc->len = part->start - skip;
 }
 
 static struct blk_dmabuf_chan_io *
 blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
-		    u32 skip, bool nowait)
+		    struct blk_dmabuf_parts *parts, u32 skip, bool nowait)
 {
 	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 	struct blk_dmabuf_chan_io *cio;
@@ -720,12 +837,15 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 			.cpu	= raw_smp_processor_id(),
 			.node	= numa_node_id(),
 			.hctx	= -1,
+			.vecs	= 1,
 			.write	= blk_dmabuf_cmd_is_write(cmd),
 		},
 		.slots	= &chan->slots,
 		.nowait	= nowait,
 		.only_peer = chan->only_peer,
 	};
+	if (unlikely(parts))
+		blk_dmabuf_io_set_parts(cio, parts, skip);
 	cio->chan = chan;
 	cio->cmd = cmd;
 	cio->pieces = NULL;
@@ -750,11 +870,21 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
  */
 static int blk_dmabuf_io_place(struct blk_dmabuf_chan_io *cio)
 {
+	struct blk_dmabuf_io *io = &cio->io;
+	u64 offset = io->desc.offset;
+	u32 slot = io->desc.slot;
 	int error;
 
-	error = blk_dmabuf_policy_place(&cio->io, cio->io.desc.write ?
+	error = blk_dmabuf_policy_place(io, io->desc.write ?
 					cio->chan->write_block :
-					cio->chan->read_block, cio->io.nowait);
+					cio->chan->read_block, io->nowait);
+	if (unlikely(io->parts) &&
+	    (io->desc.slot != slot || io->desc.offset != offset)) {
+		blk_dmabuf_parts_put(io->parts);
+		io->parts = NULL;
+	}
+	if (likely(!io->parts))
+		io->start = io->desc.offset;
 	return error ?: blk_dmabuf_io_resolve(cio) ?:
 			blk_dmabuf_io_check_buffer(cio);
 }
@@ -839,7 +969,7 @@ static int blk_dmabuf_file_submit(struct blk_dmabuf_chan_io *cio)
 	if (!blk_dmabuf_io_start_write(cio))
 		return -EAGAIN;
 	iov_iter_dmabuf(&iter, desc->write ? ITER_SOURCE : ITER_DEST, &cio->io,
-			desc->offset, bytes);
+			cio->io.start, bytes);
 	atomic_set(&cio->pending, 2);
 	if (desc->write)
 		ret = file->f_op->write_iter(&cio->iocb, &iter);
@@ -925,7 +1055,7 @@ static int blk_dmabuf_bio_submit(struct blk_dmabuf_chan_io *cio)
 		bio->bi_opf |= REQ_NOWAIT;
 	if (cio->polled)
 		bio->bi_opf |= REQ_POLLED;
-	bio_dmabuf_init(bio, &cio->io, desc->offset, desc->len);
+	bio_dmabuf_init(bio, &cio->io, cio->io.start, desc->len);
 	if (desc->write)
 		task_io_account_write(desc->len);
 	submit_bio(bio);
@@ -1037,7 +1167,7 @@ static void blk_dmabuf_piece_submit(struct blk_dmabuf_pieces *pieces,
 /* Place the piece of a command behind the first @done bytes. */
 static struct blk_dmabuf_chan_io *
 blk_dmabuf_next_piece(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
-		      u32 done)
+		      struct blk_dmabuf_parts *parts, u32 done)
 {
 	struct blk_dmabuf_chan_io *cio;
 	int error;
@@ -1045,10 +1175,15 @@ blk_dmabuf_next_piece(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	/* A policy can make millions of them. */
 	if (fatal_signal_pending(current))
 		return ERR_PTR(-EINTR);
-	cio = blk_dmabuf_io_alloc(chan, cmd, done, false);
+	cio = blk_dmabuf_io_alloc(chan, cmd, parts, done, false);
 	cio->why = blk_dmabuf_chan_why(chan);
 	cio->io.desc.copied = chan->copier && cio->why != BLK_DMABUF_OK;
-	error = blk_dmabuf_io_place(cio);
+	/* The next slot's share of a vectored command need not be whole blocks. */
+	if (unlikely(!blk_dmabuf_aligned(chan, &cio->io.desc)))
+		error = blk_dmabuf_io_refused(cio, BLK_DMABUF_UNALIGNED,
+					      -EINVAL);
+	else
+		error = blk_dmabuf_io_place(cio);
 	if (!error)
 		return cio;
 	blk_dmabuf_io_end(cio, error);
@@ -1063,7 +1198,8 @@ static bool blk_dmabuf_may_extend(const struct blk_dmabuf_chan *chan,
 }
 
 /* Submit @cio, the first piece, and place and submit the rest. */
-static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio)
+static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio,
+					struct blk_dmabuf_parts *parts)
 {
 	struct blk_dmabuf_chan *chan = cio->chan;
 	struct io_uring_cmd *cmd = cio->cmd;
@@ -1091,7 +1227,7 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio)
 		    (!blk_dmabuf_may_extend(chan, cmd) &&
 		     pdu->pos + done >= blk_dmabuf_size(chan)))
 			break;
-		cio = blk_dmabuf_next_piece(chan, cmd, done);
+		cio = blk_dmabuf_next_piece(chan, cmd, parts, done);
 		if (!IS_ERR(cio))
 			continue;
 		atomic_cmpxchg(&pieces->error, 0, PTR_ERR(cio));
@@ -1139,6 +1275,7 @@ static bool blk_dmabuf_chan_nowait(const struct blk_dmabuf_chan *chan)
 
 static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 				 struct io_uring_cmd *cmd,
+				 struct blk_dmabuf_parts *parts,
 				 unsigned int issue_flags)
 {
 	bool nowait = issue_flags & IO_URING_F_NONBLOCK;
@@ -1146,7 +1283,7 @@ static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 	u64 placed;
 	int ret;
 
-	cio = blk_dmabuf_io_alloc(chan, cmd, 0, nowait);
+	cio = blk_dmabuf_io_alloc(chan, cmd, parts, 0, nowait);
 	ret = blk_dmabuf_io_check(cio);
 	/* What is copied is queued. */
 	if (!ret && nowait && !cio->io.desc.copied &&
@@ -1165,7 +1302,7 @@ static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 		else if (nowait)
 			ret = -EAGAIN;
 		else
-			return blk_dmabuf_cmd_submit_pieces(cio);
+			return blk_dmabuf_cmd_submit_pieces(cio, parts);
 		goto end;
 	}
 	blk_dmabuf_io_poll(cio);
@@ -1204,17 +1341,23 @@ static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
 				     unsigned int issue_flags)
 {
 	struct blk_dmabuf_chan *chan = cmd->file->private_data;
+	struct blk_dmabuf_parts *parts;
 	int error;
 
-	if (cmd->cmd_op != BLK_DMABUF_CMD_READ &&
-	    cmd->cmd_op != BLK_DMABUF_CMD_WRITE)
+	if (cmd->cmd_op < BLK_DMABUF_CMD_READ ||
+	    cmd->cmd_op > BLK_DMABUF_CMD_WRITEV)
 		return -EOPNOTSUPP;
 	if (!(cmd->flags & IORING_URING_CMD_REISSUE)) {
 		error = blk_dmabuf_cmd_read_sqe(cmd, issue_flags);
 		if (error)
 			return error;
 	}
-	return blk_dmabuf_cmd_submit(chan, cmd, issue_flags);
+	parts = blk_dmabuf_parts_get(cmd, blk_dmabuf_pdu(cmd));
+	if (IS_ERR(parts))
+		return PTR_ERR(parts);
+	error = blk_dmabuf_cmd_submit(chan, cmd, parts, issue_flags);
+	blk_dmabuf_parts_put(parts);
+	return error;
 }
 
 /*
@@ -1506,6 +1649,7 @@ static long blk_dmabuf_chan_limits(struct blk_dmabuf_chan *chan,
 		.dma_alignment		= 1,
 		.bytes			= blk_dmabuf_size(chan),
 		.write_block_size	= chan->write_block,
+		.vec_align		= 1,
 	};
 	const struct queue_limits *lim;
 
@@ -1515,6 +1659,8 @@ static long blk_dmabuf_chan_limits(struct blk_dmabuf_chan *chan,
 		arg.dma_alignment = chan->mem_align;
 		arg.max_io = blk_dmabuf_max_sectors(lim) << SECTOR_SHIFT;
 		arg.max_ranges = blk_dmabuf_max_segments(lim);
+		arg.vec_align = max_t(u32, chan->mem_align,
+				      lim->virt_boundary_mask + 1);
 	}
 	return copy_to_user(uarg, &arg, sizeof(arg)) ? -EFAULT : 0;
 }

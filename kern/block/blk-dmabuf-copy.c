@@ -256,12 +256,31 @@ static ssize_t blk_dmabuf_copy_file(struct blk_dmabuf_copy *copy,
 	return ret;
 }
 
+/* Copy between @addr and bytes of the I/O. */
+static void blk_dmabuf_copy_vec(const struct blk_dmabuf_io *io,
+				struct iosys_map *map, void *addr, u64 from,
+				u32 bytes)
+{
+	while (bytes) {
+		u32 len = bytes;
+		size_t offset = blk_dmabuf_io_locate(io, from, &len);
+
+		if (io->desc.write)
+			iosys_map_memcpy_from(addr, map, offset, len);
+		else
+			iosys_map_memcpy_to(map, offset, addr, len);
+		addr += len;
+		from += len;
+		bytes -= len;
+	}
+}
+
 /* Copy between the pages and the buffer. */
 static int blk_dmabuf_copy_cpu(struct blk_dmabuf_copy *copy,
 			       struct blk_dmabuf_pages *pages, u32 at, u32 len)
 {
 	struct blk_dmabuf_io *io = copy->io;
-	size_t offset = io->desc.offset + at;
+	u64 from = io->start + at;
 	enum blk_dmabuf_reason reason;
 	struct blk_dmabuf_cpu cpu;
 	struct bio_vec *vec;
@@ -273,14 +292,11 @@ static int blk_dmabuf_copy_cpu(struct blk_dmabuf_copy *copy,
 		return error;
 	}
 	for (vec = pages->vecs; len; vec++) {
-		void *addr = page_address(vec->bv_page);
 		u32 bytes = min(len, vec->bv_len);
 
-		if (io->desc.write)
-			iosys_map_memcpy_from(addr, &cpu.map, offset, bytes);
-		else
-			iosys_map_memcpy_to(&cpu.map, offset, addr, bytes);
-		offset += bytes;
+		blk_dmabuf_copy_vec(io, &cpu.map, page_address(vec->bv_page),
+				    from, bytes);
+		from += bytes;
 		len -= bytes;
 		cond_resched();
 	}

@@ -305,6 +305,43 @@ struct blk_dmabuf_slots {
 	u64		cgroup;
 };
 
+/**
+ * struct blk_dmabuf_part - a piece of a buffer that a vectored command names
+ * @offset: first byte in the buffer
+ * @start: its first byte in the command
+ * @slot: slot of the channel
+ *
+ * A part ends where the next one starts; a sentinel ends the last.  As it comes
+ * from the application, @start is the length.
+ */
+struct blk_dmabuf_part {
+	u64	offset;
+	u32	start;
+	u32	slot;
+};
+
+static_assert(sizeof(struct blk_dmabuf_part) == sizeof(struct blk_dmabuf_vec));
+static_assert(offsetof(struct blk_dmabuf_part, offset) ==
+	      offsetof(struct blk_dmabuf_vec, offset));
+static_assert(offsetof(struct blk_dmabuf_part, start) ==
+	      offsetof(struct blk_dmabuf_vec, len));
+static_assert(offsetof(struct blk_dmabuf_part, slot) ==
+	      offsetof(struct blk_dmabuf_vec, slot));
+
+/**
+ * struct blk_dmabuf_parts - what a vectored command names, one after the other
+ * @ref: one for each I/O of the command, one while it is being issued
+ * @nr: parts, without the sentinel
+ * @part: the parts by ascending start
+ *
+ * Immutable once an I/O points to it.
+ */
+struct blk_dmabuf_parts {
+	refcount_t		ref;
+	unsigned int		nr;
+	struct blk_dmabuf_part	part[];
+};
+
 /* &blk_dmabuf_io.seq: bios of the I/O were cut for different mappings. */
 #define BLK_DMABUF_SEQ_MIXED	U64_MAX
 
@@ -318,6 +355,10 @@ struct blk_dmabuf_slots {
  *	asked about
  * @slots: what its submitter may use
  * @reg: registration that it runs on, held by blk_dmabuf_begin()
+ * @parts: with a reference, parts of the buffer that are scattered over it; NULL
+ *	if the I/O is one piece
+ * @start: what offsets of its bios begin with.  They count bytes of the buffer, or,
+ *	with @parts, of the command
  * @seq: number of the mapping that its bios were cut for, 0 if there was none
  *	yet, BLK_DMABUF_SEQ_MIXED if there was more than one, or none was looked at
  * @missed: DMA device that had no mapping, or none that is as good as the one
@@ -345,6 +386,8 @@ struct blk_dmabuf_io {
 	);
 	struct blk_dmabuf_slots		*slots;
 	struct blk_dmabuf		*reg;
+	struct blk_dmabuf_parts		*parts;
+	u64				start;
 	u64				seq;
 	const struct device		*missed;
 	bool				nowait;
@@ -538,6 +581,9 @@ void blk_dmabuf_get_user(void);
 void blk_dmabuf_put_user(void);
 void bio_dmabuf_init(struct bio *bio, struct blk_dmabuf_io *io, u64 offset,
 		     unsigned int bytes);
+const struct blk_dmabuf_part *
+blk_dmabuf_part_at(const struct blk_dmabuf_parts *parts, u32 at);
+u64 blk_dmabuf_io_locate(const struct blk_dmabuf_io *io, u64 at, u32 *len);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 int blk_dmabuf_count_simple(const struct blk_dmabuf_mapping *mapping,

@@ -195,7 +195,8 @@ static void test_counts_agree(struct kunit *test)
 		.dma_alignment = 3, .max_segments = 20,
 		.max_segment_size = UINT_MAX, .seg_boundary_mask = ULONG_MAX,
 	};
-	struct bio bio = {};
+	struct blk_dmabuf_io io = {};
+	struct bio bio = { .bi_dmabuf = &io };
 	struct rnd_state rnd;
 	int round;
 
@@ -225,6 +226,90 @@ static void test_counts_agree(struct kunit *test)
 	}
 }
 
+#define TEST_PARTS	30
+
+/* Parts all over @map. */
+static void random_parts(const struct blk_dmabuf_mapping *map,
+			 struct blk_dmabuf_parts *parts, struct rnd_state *rnd)
+{
+	u32 start = 0;
+	int i;
+
+	parts->nr = 1 + prandom_u32_state(rnd) % TEST_PARTS;
+	for (i = 0; i < parts->nr; i++) {
+		u64 offset = prandom_u32_state(rnd) % map->bytes & ~3;
+		u32 most = min(map->bytes - offset, SZ_16K);
+
+		parts->part[i].offset = offset;
+		parts->part[i].start = start;
+		start += 4 + (prandom_u32_state(rnd) % most & ~3);
+	}
+	parts->part[i].start = start;
+}
+
+/* The same by looking at each word: a segment ends with its part or range. */
+static int count_words(const struct blk_dmabuf_mapping *map,
+		       const struct blk_dmabuf_parts *parts, u32 at, u32 bytes,
+		       unsigned int max_segments, unsigned int *segs)
+{
+	u32 part = UINT_MAX, range = UINT_MAX, end = at + bytes, i;
+	u32 first = at;
+
+	for (*segs = 0; at < end; at += 4) {
+		u64 offset;
+
+		for (i = 0; parts->part[i + 1].start <= at; i++)
+			;
+		offset = parts->part[i].offset + at - parts->part[i].start;
+		if (i == part && linear_find(map, offset) == range)
+			continue;
+		if (*segs == max_segments)
+			break;
+		part = i;
+		range = linear_find(map, offset);
+		++*segs;
+	}
+	return at - first;
+}
+
+static void test_counts_parts(struct kunit *test)
+{
+	struct queue_limits lim = {
+		.dma_alignment = 3, .max_segments = 20,
+		.max_segment_size = UINT_MAX, .seg_boundary_mask = ULONG_MAX,
+	};
+	struct blk_dmabuf_io io = {};
+	struct bio bio = { .bi_dmabuf = &io };
+	struct rnd_state rnd;
+	int round;
+
+	io.parts = kunit_kzalloc(test, struct_size(io.parts, part,
+						   TEST_PARTS + 1), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, io.parts);
+	prandom_seed_state(&rnd, 44);
+	for (round = 0; round < 200; round++) {
+		struct blk_dmabuf_mapping *map = random_map(test, &rnd);
+		unsigned int segs[2], gap;
+		u32 bytes, at;
+		int counted;
+
+		blk_dmabuf_mapping_seal(map);
+		random_parts(map, io.parts, &rnd);
+		bytes = io.parts->part[io.parts->nr].start;
+		at = prandom_u32_state(&rnd) % bytes & ~3;
+		bytes -= at;
+		bio_dmabuf_set_offset(&bio.bi_iter, at);
+		bio.bi_iter.bi_size = bytes;
+		counted = count_words(map, io.parts, at, bytes,
+				      lim.max_segments, &segs[0]);
+		KUNIT_EXPECT_EQ(test, counted,
+				blk_dmabuf_count_each(map, &bio, &lim, UINT_MAX,
+						      &segs[1], &gap));
+		KUNIT_EXPECT_EQ(test, segs[0], segs[1]);
+		blk_dmabuf_mapping_free(map);
+	}
+}
+
 /* A range that crosses a boundary, up to one that crosses nothing. */
 static void test_seal_finds_the_boundary(struct kunit *test)
 {
@@ -249,6 +334,7 @@ static struct kunit_case index_cases[] = {
 	KUNIT_CASE(test_offset_advances),
 	KUNIT_CASE(test_fits),
 	KUNIT_CASE(test_counts_agree),
+	KUNIT_CASE(test_counts_parts),
 	KUNIT_CASE(test_seal_finds_the_boundary),
 	{}
 };
@@ -1232,6 +1318,102 @@ static void test_scatterlist(struct kunit *test)
 	blk_dmabuf_release(reg);
 }
 
+/* Pieces of less than a page, and of pages, that the application wants as one. */
+struct parts_case {
+	const char *name;
+	struct blk_dmabuf_part part[3];
+	unsigned int nr;
+	blk_status_t status;
+	int requests;
+	int ranges;
+};
+
+static const struct parts_case parts_cases[] = {
+	{ "pages", {
+		{ 3 * PAGE_SIZE, 0 }, { PAGE_SIZE, PAGE_SIZE },
+		{ .start = 2 * PAGE_SIZE }
+	}, 2, BLK_STS_OK, 1, 2 },
+	{ "the end of a page and the beginning of one", {
+		{ 3 * PAGE_SIZE - 512, 0 }, { PAGE_SIZE, 512 },
+		{ .start = 1024 }
+	}, 2, BLK_STS_OK, 1, 2 },
+	{ "a part in two ranges", {
+		{ PAGE_SIZE, 0 }, { 2 * PAGE_SIZE, PAGE_SIZE },
+		{ .start = 3 * PAGE_SIZE }
+	}, 2, BLK_STS_OK, 1, 3 },
+	{ "blocks that are no pages: split", {
+		{ 0, 0 }, { 2 * PAGE_SIZE, 512 }, { .start = 1024 }
+	}, 2, BLK_STS_OK, 2, 2 },
+	{ "no blocks: refused", {
+		{ 0, 0 }, { 2 * PAGE_SIZE, 256 }, { .start = 512 }
+	}, 2, BLK_STS_NOTSUPP, 0, 0 },
+};
+
+static void test_parts_run(struct kunit *test, struct blk_dmabuf *reg,
+			   const struct parts_case *c)
+{
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf_parts *parts;
+	struct test_io *tio;
+	struct iov_iter iter;
+
+	tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	parts = kunit_kzalloc(test, struct_size(parts, part, c->nr + 1),
+			      GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	KUNIT_ASSERT_NOT_NULL(test, parts);
+	parts->nr = c->nr;
+	memcpy(parts->part, c->part, sizeof(*parts->part) * (c->nr + 1));
+	ctx->own.requests = 0;
+	ctx->own.ranges = 0;
+	test_io_build(tio, reg, ctx->own.disk);
+	tio->io.parts = parts;
+	iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, 0, c->part[c->nr].start);
+	bio_dmabuf_set(&tio->bio, &iter);
+	submit_bio(&tio->bio);
+	wait_for_completion(&tio->done);
+	KUNIT_EXPECT_EQ_MSG(test, c->status, tio->bio.bi_status, "%s", c->name);
+	KUNIT_EXPECT_EQ_MSG(test, c->requests, ctx->own.requests, "%s", c->name);
+	KUNIT_EXPECT_EQ_MSG(test, c->ranges, ctx->own.ranges, "%s", c->name);
+	KUNIT_EXPECT_EQ_MSG(test, c->status ? BLK_DMABUF_LAYOUT : BLK_DMABUF_OK,
+			    tio->io.refused, "%s", c->name);
+}
+
+/* A device that wants whole pages between parts. */
+static void test_parts(struct kunit *test)
+{
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg = test_attach(ctx);
+	int i;
+
+	blk_dmabuf_get_user();
+	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+	for (i = 0; i < ARRAY_SIZE(parts_cases); i++)
+		test_parts_run(test, reg, &parts_cases[i]);
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(reg);
+}
+
+/* A scatterlist of parts: each begins where the application said. */
+static void test_parts_in_a_scatterlist(struct kunit *test)
+{
+	const struct parts_case *c = &parts_cases[1];
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg;
+
+	test_sg_up(test, &reg);
+	test_parts_run(test, reg, c);
+	KUNIT_EXPECT_EQ(test, SZ_1G + 2 * ctx->stride + PAGE_SIZE - 512,
+			sg_dma_address(&ctx->own.sgl[0]));
+	KUNIT_EXPECT_EQ(test, 512, sg_dma_len(&ctx->own.sgl[0]));
+	KUNIT_EXPECT_EQ(test, SZ_1G + ctx->stride,
+			sg_dma_address(&ctx->own.sgl[1]));
+	KUNIT_EXPECT_EQ(test, 512, sg_dma_len(&ctx->own.sgl[1]));
+	KUNIT_EXPECT_TRUE(test, sg_is_last(&ctx->own.sgl[1]));
+	blk_dmabuf_put_user();
+	blk_dmabuf_release(reg);
+}
+
 /* SCSI completes zero bytes before each retry, and what was good if it can. */
 static void test_partial_completion(struct kunit *test)
 {
@@ -1495,6 +1677,8 @@ static struct kunit_case bio_cases[] = {
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_page_is_not_split),
 	KUNIT_CASE(test_scatterlist),
+	KUNIT_CASE(test_parts),
+	KUNIT_CASE(test_parts_in_a_scatterlist),
 	KUNIT_CASE(test_partial_completion),
 	KUNIT_CASE(test_stacking_takes_the_least),
 	KUNIT_CASE(test_which_disks_take_a_bio),

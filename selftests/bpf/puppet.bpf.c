@@ -63,6 +63,7 @@ static void save_io(struct puppet_io *to, struct blk_dmabuf_desc *desc)
 	to->cpu = desc->cpu;
 	to->node = desc->node;
 	to->hctx = desc->hctx;
+	to->vecs = desc->vecs;
 	to->write = desc->write;
 }
 

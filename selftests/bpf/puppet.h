@@ -46,6 +46,7 @@ struct puppet_io {
 	__s32	cpu;
 	__s32	node;
 	__s32	hctx;
+	__u32	vecs;
 	__u32	write;
 };
 

@@ -20,7 +20,7 @@
 #include <linux/types.h>
 
 /* Raised whenever something is added; old users keep working. */
-#define BLK_DMABUF_ABI_VERSION	3
+#define BLK_DMABUF_ABI_VERSION	4
 
 /**
  * enum blk_dmabuf_state - where a registration is in its life
@@ -376,7 +376,9 @@ struct blk_dmabuf_query {
  * @bytes: size of the device or file
  * @write_block_size: positions and lengths of writes are multiples of this; for
  *	a file whole blocks of its file system
- * @resv: zero
+ * @vec_align: offsets and lengths of the pieces of vectored I/O are multiples of
+ *	this.  A device that wants its pieces in whole pages takes a first one that
+ *	begins in a page, and a last one that ends in one, as well
  */
 struct blk_dmabuf_limits {
 	__u32	block_size;
@@ -385,7 +387,7 @@ struct blk_dmabuf_limits {
 	__u32	max_ranges;
 	__u64	bytes;
 	__u32	write_block_size;
-	__u32	resv;
+	__u32	vec_align;
 };
 
 /**
@@ -420,9 +422,11 @@ struct blk_dmabuf_get_fd {
  * enum blk_dmabuf_cmd_op - io_uring commands on a channel (sqe->cmd_op)
  * @BLK_DMABUF_CMD_READ: device to buffer
  * @BLK_DMABUF_CMD_WRITE: buffer to device
+ * @BLK_DMABUF_CMD_READV: device to pieces of buffers
+ * @BLK_DMABUF_CMD_WRITEV: pieces of buffers to device
  *
  * sqe->addr is the position in the file and sqe->len the length; sqe->cmd holds
- * a struct blk_dmabuf_cmd.  Fields of the SQE that are not named are zero.  The
+ * a struct blk_dmabuf_cmd, or, of vectored commands, a struct blk_dmabuf_cmdv.  Fields of the SQE that are not named are zero.  The
  * CQE's res is the number of bytes done or -errno.  On a ring with 32-byte CQEs
  * big_cqe[0] is the placement, see BLK_DMABUF_PLACED_SLOT(), and whether it was
  * copied.
@@ -433,6 +437,8 @@ struct blk_dmabuf_get_fd {
 enum blk_dmabuf_cmd_op {
 	BLK_DMABUF_CMD_READ	= 1,
 	BLK_DMABUF_CMD_WRITE	= 2,
+	BLK_DMABUF_CMD_READV	= 3,
+	BLK_DMABUF_CMD_WRITEV	= 4,
 };
 
 /**
@@ -446,6 +452,39 @@ struct blk_dmabuf_cmd {
 	__u32	slot;
 	__u32	hint;
 };
+
+/**
+ * struct blk_dmabuf_vec - a piece of a vectored I/O
+ * @offset: first byte in the buffer
+ * @len: bytes, a multiple of &blk_dmabuf_limits.vec_align like @offset
+ * @slot: slot of the channel
+ */
+struct blk_dmabuf_vec {
+	__u64	offset;
+	__u32	len;
+	__u32	slot;
+};
+
+/**
+ * struct blk_dmabuf_cmdv - sqe->cmd of a vectored I/O
+ * @vecs: address of an array of struct blk_dmabuf_vec, which stays as it is until
+ *	the command completes
+ * @nr: entries of it, at most BLK_DMABUF_MAX_VECS
+ * @hint: for the policy, opaque to the kernel
+ *
+ * The lengths add up to sqe->len.  Pieces of one slot that follow each other are
+ * one I/O, whose length is whole blocks; a command on several slots is several
+ * I/Os, and an error of one is that of the command.  Where a device does not take
+ * all pieces of an I/O at once, it is split between blocks; where that cannot be
+ * done it is refused with BLK_DMABUF_LAYOUT.
+ */
+struct blk_dmabuf_cmdv {
+	__u64	vecs;
+	__u32	nr;
+	__u32	hint;
+};
+
+#define BLK_DMABUF_MAX_VECS	1024
 
 /* Where the data went: slot and buffer offset out of big_cqe[0]. */
 #define BLK_DMABUF_PLACED_SLOT(p)	((__u32)((p) >> 48) & 0x7fff)

@@ -86,6 +86,9 @@ struct blk_dmabuf_grant {
  * @node: NUMA node of that CPU
  * @hctx: in complete() hardware queue of its last request, on whatever leaf
  *	disk that was, or -1
+ * @vecs: pieces of the buffer that the application named for it, of which @offset
+ *	is the first one's; 1 if it is not vectored.  A place() that chooses
+ *	another slot or offset chooses one piece instead of all
  * @write: buffer to device
  * @copied: the CPU copies the data: in place() if that is certain beforehand,
  *	in complete() if it was so.  Nobody is asked for a hardware queue then
@@ -108,6 +111,7 @@ struct blk_dmabuf_desc {
 	s32	cpu;
 	s32	node;
 	s32	hctx;
+	u32	vecs;
 	bool	write;
 	bool	copied;
 };
