@@ -23,8 +23,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __weak __ksym;
-
 /* Only this disk, by its number; 0: all. */
 const volatile __u32 only_dev = 0;
 

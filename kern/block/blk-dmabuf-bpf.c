@@ -339,6 +339,9 @@ static int __init blk_dmabuf_bpf_init(void)
 	};
 	int error;
 
+	/* Programs find these in vmlinux.h. */
+	BTF_TYPE_EMIT(enum blk_dmabuf_flags);
+	BTF_TYPE_EMIT(enum blk_dmabuf_slot);
 	error = register_btf_kfunc_id_set(BPF_PROG_TYPE_SYSCALL,
 					  &blk_dmabuf_control_set);
 	if (error)

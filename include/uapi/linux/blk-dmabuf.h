@@ -215,13 +215,25 @@ struct blk_dmabuf_attach {
 /* It is only tried: the id is a large one, not the next of those people see. */
 #define BLK_DMABUF_ATTACH_TRIAL	(1U << 1)
 
-#define BLK_DMABUF_F_WRITABLE	(1U << 0) /* device may write to the buffer */
-#define BLK_DMABUF_F_P2P	(1U << 1) /* mapped memory is another device's */
-#define BLK_DMABUF_F_SYNC	(1U << 2) /* caches or bounce buffers between */
-#define BLK_DMABUF_F_STACK	(1U << 3) /* the disk is a stack of others */
-#define BLK_DMABUF_F_MAY_COPY	(1U << 4) /* BLK_DMABUF_ATTACH_COPY was given */
-#define BLK_DMABUF_F_COPY	(1U << 5) /* no path to the disk but copying */
-#define BLK_DMABUF_F_ACS	(1U << 6) /* ACS redirects to the host bridge */
+/**
+ * enum blk_dmabuf_flags - what a registration is
+ * @BLK_DMABUF_F_WRITABLE: the device may write to the buffer
+ * @BLK_DMABUF_F_P2P: the mapped memory is another device's
+ * @BLK_DMABUF_F_SYNC: there are caches or bounce buffers between
+ * @BLK_DMABUF_F_STACK: the disk is a stack of others
+ * @BLK_DMABUF_F_MAY_COPY: BLK_DMABUF_ATTACH_COPY was given
+ * @BLK_DMABUF_F_COPY: there is no path to the disk but copying
+ * @BLK_DMABUF_F_ACS: ACS redirects to the host bridge
+ */
+enum blk_dmabuf_flags {
+	BLK_DMABUF_F_WRITABLE	= 1U << 0,
+	BLK_DMABUF_F_P2P	= 1U << 1,
+	BLK_DMABUF_F_SYNC	= 1U << 2,
+	BLK_DMABUF_F_STACK	= 1U << 3,
+	BLK_DMABUF_F_MAY_COPY	= 1U << 4,
+	BLK_DMABUF_F_COPY	= 1U << 5,
+	BLK_DMABUF_F_ACS	= 1U << 6,
+};
 
 /**
  * struct blk_dmabuf_info - one registration, as it is now
@@ -352,8 +364,13 @@ struct blk_dmabuf_bind {
 	__u64	bytes;
 };
 
-/* In a bind: any free slot.  In an I/O: the policy chooses. */
-#define BLK_DMABUF_SLOT_ANY	(~0U)
+/**
+ * enum blk_dmabuf_slot - slots that are none
+ * @BLK_DMABUF_SLOT_ANY: in a bind any free slot, in an I/O the policy chooses
+ */
+enum blk_dmabuf_slot {
+	BLK_DMABUF_SLOT_ANY	= ~0U,
+};
 
 /**
  * struct blk_dmabuf_query - look at what is bound to a slot
