@@ -66,6 +66,20 @@ ordinary() { job --ioengine=io_uring "$@"; }
 	none_left
 }
 
+@test "I/O in pieces" {
+	for spec in "4k 512" "64k 1448" "16k 4096 --buffers=3" "8k 1M"; do
+		# shellcheck disable=SC2086
+		set -- $spec
+		ours --rw=randwrite --bs="$1" --piece="$2" "${@:3}"
+		ours --rw=write --do_verify=0 --bs="$1" --piece="$2" "${@:3}"
+		ordinary --rw=read --bs="$1"
+	done
+	run ours --rw=randwrite --bs=64k --piece=32
+	[ "$status" -ne 0 ]
+	[[ $output == *"larger pieces"* ]]
+	none_left
+}
+
 @test "the example in user/fio runs as it says" {
 	(cd "$TOP" && DEV=$DEV fio --output="$BATS_TEST_TMPDIR/out" \
 		user/fio/verify.fio) || { cat out; false; }

@@ -41,6 +41,7 @@ struct engine_options {
 	unsigned int	slot;
 	unsigned int	any_slot;
 	unsigned int	hint;
+	unsigned int	piece;
 	unsigned int	hipri;
 };
 
@@ -49,6 +50,8 @@ struct engine_options {
  * @ring: its ring
  * @ctl: control, loaded when something has to be registered
  * @events: what getevents() has found
+ * @vecs: with the option piece, room for the pieces of each I/O
+ * @max_vecs: pieces of the largest I/O
  * @mem: I/O memory
  * @bytes: size of it
  * @part: bytes of it that a buffer has
@@ -60,6 +63,8 @@ struct engine {
 	struct io_uring		ring;
 	struct blkdmabuf_ctl	*ctl;
 	struct io_u		**events;
+	struct blk_dmabuf_vec	*vecs;
+	unsigned int		max_vecs;
 	char			*mem;
 	size_t			bytes;
 	size_t			part;
@@ -134,6 +139,11 @@ static struct fio_option options[] = {
 	{
 		OPT("hint", "Hint", FIO_OPT_INT, hint,
 		    "Hint for the policy"),
+		.def	= "0",
+	},
+	{
+		OPT("piece", "Bytes of a piece", FIO_OPT_INT, piece,
+		    "Name the memory of an I/O in pieces of so many bytes"),
 		.def	= "0",
 	},
 	{
@@ -393,6 +403,32 @@ static void cpu_access(struct engine *e, struct io_u *io_u, bool begin)
 		blkdmabuf_cpu_access(e->dmabuf[at / e->part], begin, true);
 }
 
+/* The same as one I/O, with an array of its pieces. */
+static void prep_pieces(struct thread_data *td, struct io_uring_sqe *sqe,
+			struct io_u *io_u, uint32_t slot, uint64_t offset)
+{
+	const struct engine_options *o = td->eo;
+	struct engine *e = td->io_ops_data;
+	struct engine_file *ef = FILE_ENG_DATA(io_u->file);
+	struct blk_dmabuf_vec *vecs = e->vecs + io_u->index * e->max_vecs;
+	uint64_t left = io_u->xfer_buflen;
+	unsigned int nr;
+
+	for (nr = 0; left; nr++) {
+		uint32_t len = left < o->piece ? left : o->piece;
+
+		vecs[nr] = (struct blk_dmabuf_vec) { offset, len, slot };
+		offset += len;
+		left -= len;
+	}
+	if (io_u->ddir == DDIR_READ)
+		blkdmabuf_prep_readv(sqe, ef->chan, io_u->offset, vecs, nr,
+				     o->hint);
+	else
+		blkdmabuf_prep_writev(sqe, ef->chan, io_u->offset, vecs, nr,
+				      o->hint);
+}
+
 static void prep(struct thread_data *td, struct io_uring_sqe *sqe,
 		 struct io_u *io_u)
 {
@@ -404,7 +440,9 @@ static void prep(struct thread_data *td, struct io_uring_sqe *sqe,
 	uint64_t offset = at % e->part + (o->id ? o->buf_offset : 0);
 	uint32_t slot = o->any_slot ? BLK_DMABUF_SLOT_ANY : ef->slot[n];
 
-	if (io_u->ddir == DDIR_READ)
+	if (o->piece)
+		prep_pieces(td, sqe, io_u, slot, offset);
+	else if (io_u->ddir == DDIR_READ)
 		blkdmabuf_prep_read(sqe, ef->chan, io_u->offset,
 				    io_u->xfer_buflen, slot, offset, o->hint);
 	else
@@ -531,6 +569,20 @@ static struct io_u *engine_event(struct thread_data *td, int event)
 
 /* ---- Jobs ---- */
 
+/* Pieces of I/Os that are in flight at a time. */
+static int make_vecs(struct thread_data *td, struct engine *e)
+{
+	const struct engine_options *o = td->eo;
+
+	if (!o->piece)
+		return 0;
+	e->max_vecs = (td_max_bs(td) + o->piece - 1) / o->piece;
+	if (e->max_vecs > BLK_DMABUF_MAX_VECS)
+		return -E2BIG;
+	e->vecs = calloc((size_t)td->o.iodepth * e->max_vecs, sizeof(*e->vecs));
+	return e->vecs ? 0 : -ENOMEM;
+}
+
 static int engine_init(struct thread_data *td)
 {
 	const struct engine_options *o = td->eo;
@@ -546,6 +598,12 @@ static int engine_init(struct thread_data *td)
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return 1;
+	ret = make_vecs(td, e);
+	if (ret) {
+		free(e);
+		return failed("divide", "an I/O in pieces", ret, 0,
+			      "larger pieces, or less bs");
+	}
 	for (n = 0; n < MAX_BUFFERS; n++)
 		e->dmabuf[n] = -1;
 	e->events = calloc(td->o.iodepth, sizeof(*e->events));
@@ -554,6 +612,7 @@ static int engine_init(struct thread_data *td)
 					      0) : -ENOMEM;
 	if (ret) {
 		free(e->events);
+		free(e->vecs);
 		free(e);
 		return failed("make", "a ring", ret, 0, "less iodepth");
 	}
@@ -572,6 +631,7 @@ static void engine_cleanup(struct thread_data *td)
 	blkdmabuf_ctl_close(e->ctl);
 	engine_iomem_free(td);
 	free(e->events);
+	free(e->vecs);
 	free(e);
 	td->io_ops_data = NULL;
 }
