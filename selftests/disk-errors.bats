@@ -7,7 +7,7 @@
 # registration on a disk that is gone is dead.
 #
 # vm: when=asked tag=strict disks iommu=strict
-# vm: when=asked tag=off disks iommu=off disk=pvscsi disk=megasas
+# vm: when=asked tag=off disks iommu=off disk=pvscsi disk=megasas disk=lsi
 # log-allow: I/O error, dev [sv]d -- disks that fail, and requests of removed ones
 # log-allow: Buffer I/O error on dev [sv]d -- the same, for the page cache
 
@@ -23,9 +23,8 @@ OFFSETS=0,512,2560,3584
 takers() {
 	if iommu_translates; then
 		echo ahci mptsas virtio-blk-iommu virtio-scsi-iommu
-		! zgrep -q ^CONFIG_PCI_QUIRKS=y /proc/config.gz || echo lsi
 	else
-		echo megasas pvscsi virtio-blk virtio-scsi
+		echo megasas lsi pvscsi virtio-blk virtio-scsi
 	fi
 }
 
