@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Policies need no tool of ours: the two commands in the head of each policy's
-# file are enough, and removing the pin is the end of it. What must not run is
-# refused by the verifier or the kernel, for the reason that its file names.
+# file are enough, and removing the pin is the end of it.
 #
 # vm: iommu=strict nvme=2 cpus=4
 
@@ -125,28 +124,4 @@ more_than() { [ "$(reads)" -gt "$1" ]; }
 	kill "$IO"
 	wait "$IO" || { cat "$BATS_TEST_TMPDIR/io"; false; }
 	IO=''
-}
-
-@test "what must not run is refused, and says why" {
-	for f in selftests/bpf/refused-*.bpf.c; do
-		name=$(basename "$f" .bpf.c)
-		want=$(sed -n 's/^ \* expect: //p' "$f")
-		[ -n "$want" ]
-		command='struct_ops register'
-		! grep -q 'SEC("syscall")' "$f" || command='prog loadall'
-		# shellcheck disable=SC2086
-		run bpftool $command "build/selftests/bpf/$name.bpf.o" "$FS/$name"
-		printf '== %s: %s\n%s\n' "$name" "$want" "$output"
-		[ "$status" -ne 0 ]
-		grep -qF -- "$want" <<< "$output"
-		gone refused
-		rm -rf "${FS:?}/$name"
-	done
-	selected none
-}
-
-@test "each policy has a twin that is refused" {
-	for p in $(policies); do
-		[ -e "selftests/bpf/refused-$p.bpf.c" ]
-	done
 }
