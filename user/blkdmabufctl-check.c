@@ -6,10 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <linux/magic.h>
 #include <linux/nvme_ioctl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +16,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -120,25 +117,11 @@ static void check_privilege(struct checks *c)
 		     "run it as root");
 }
 
-/* As for register: the directory is there, or only its last part is not. */
-static bool on_bpffs(const char *pin)
-{
-	char parent[PATH_MAX];
-	struct statfs fs;
-
-	snprintf(parent, sizeof(parent), "%s", pin);
-	if (statfs(pin, &fs) &&
-	    (errno != ENOENT || statfs(dirname(parent), &fs)))
-		return false;
-	return fs.f_type == BPF_FS_MAGIC;
-}
-
 static void check_bpffs(struct checks *c, const char *pin)
 {
-	if (!on_bpffs(pin))
+	if (!pins_on_bpffs(pin))
 		tell(c, "bpffs", NO, say("%s is not on a bpffs", pin),
-		     "mount -t bpf bpf /sys/fs/bpf; of the directory only the "
-		     "last part is made");
+		     "mount -t bpf bpf /sys/fs/bpf");
 	else
 		tell(c, "bpffs", YES, say("%s%s", pin, pin_exists(pin) ?
 					  "/regs is pinned" : ""), NULL);

@@ -16,12 +16,10 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -772,36 +770,6 @@ static int loading_load(struct loading *l)
 
 /* ---- Pins ---- */
 
-/* Is what there is of @path, from the left, on a bpffs? */
-static bool on_bpffs(const char *path)
-{
-	char dir[PATH_MAX];
-	struct statfs fs;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	while (statfs(dir, &fs)) {
-		if (errno != ENOENT || !strchr(dir, '/'))
-			return false;
-		dirname(dir);
-	}
-	return fs.f_type == BPF_FS_MAGIC;
-}
-
-/* Make @path and what is above it, down to the bpffs. */
-static int make_dirs(const char *path)
-{
-	char dir[PATH_MAX], *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	for (slash = dir + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = 0;
-		if (mkdir(dir, 0700) && errno != EEXIST)
-			return -errno;
-		*slash = '/';
-	}
-	return mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
-}
-
 static void unpin_maps(const char *dir)
 {
 	struct dirent *entry;
@@ -870,11 +838,11 @@ static int pin_policy(const struct options *o, const struct btf *btf,
 
 	snprintf(path, sizeof(path), "%s", dir);
 	/* Elsewhere the files of that directory are somebody's. */
-	if (!on_bpffs(path))
+	if (!pins_on_bpffs(path))
 		return fail_to_pin(path, -ENOTDIR);
 	/* What is left there is not registered, or the name was taken. */
 	unpin(path);
-	ret = make_dirs(path);
+	ret = pins_make_dirs(path);
 	if (!ret)
 		ret = bpf_link__pin(link, say("%s/" LINK, path));
 	if (ret)

@@ -25,18 +25,20 @@
 
 /* ---- Telling ---- */
 
-/* A few at a time, as many as one message can hold. */
+/* Of any length, and as long as a message of so many parts is put together. */
 const char *say(const char *fmt, ...)
 {
-	static char bufs[4][512];
+	static char *said[8];
 	static unsigned int next;
-	char *buf = bufs[next++ % ARRAY_SIZE(bufs)];
+	char **buf = &said[next++ % ARRAY_SIZE(said)];
 	va_list ap;
 
+	free(*buf);
 	va_start(ap, fmt);
-	vsnprintf(buf, sizeof(bufs[0]), fmt, ap);
+	if (vasprintf(buf, fmt, ap) < 0)
+		*buf = NULL;
 	va_end(ap);
-	return buf;
+	return *buf ?: "(out of memory)";
 }
 
 void add_str(struct json_object *obj, const char *key, const char *val)

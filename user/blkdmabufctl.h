@@ -30,6 +30,7 @@
 #include <json-c/json.h>
 
 #include "libblkdmabuf.h"
+#include "pins.h"
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
@@ -178,6 +179,7 @@ int report_failure(const struct failure *f);
 	report_failure(&(const struct failure) { __VA_ARGS__ })
 
 int usage_error(const char *what, const char *object, const char *advice);
+/* Whoever needs it for longer than the next message copies it. */
 const char *say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void print_json(struct json_object *obj);
 void add_str(struct json_object *obj, const char *key, const char *val);

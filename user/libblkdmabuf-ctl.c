@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include <bpf/libbpf.h>
 
 #include "libblkdmabuf.h"
+#include "pins.h"
 #include "../bpf/blkdmabuf-ctl.h"
 #include "minimal.skel.h"
 
@@ -32,18 +34,32 @@ static int quiet(enum libbpf_print_level level __attribute__((unused)),
 	return 0;
 }
 
-/* Is @dir, or what it would be made in, on a bpffs? */
-static bool on_bpffs(const char *dir)
+bool pins_on_bpffs(const char *path)
 {
-	char parent[PATH_MAX];
+	char dir[PATH_MAX];
 	struct statfs fs;
 
-	if (statfs(dir, &fs)) {
-		snprintf(parent, sizeof(parent), "%s", dir);
-		if (errno != ENOENT || statfs(dirname(parent), &fs))
+	snprintf(dir, sizeof(dir), "%s", path);
+	while (statfs(dir, &fs)) {
+		if (errno != ENOENT || !strchr(dir, '/'))
 			return false;
+		dirname(dir);
 	}
 	return fs.f_type == BPF_FS_MAGIC;
+}
+
+int pins_make_dirs(const char *path)
+{
+	char dir[PATH_MAX], *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	for (slash = dir + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = 0;
+		if (mkdir(dir, 0700) && errno != EEXIST)
+			return -errno;
+		*slash = '/';
+	}
+	return mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
 }
 
 static bool is_our_map(int fd)
@@ -80,9 +96,11 @@ static int set_pin(struct minimal *skel, const char *dir)
 	ret = snprintf(path, sizeof(path), "%s/regs", dir);
 	if (ret >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	if (!on_bpffs(dir))
+	if (!pins_on_bpffs(dir))
 		return -ENOTDIR;
-	ret = pin_check(path);
+	ret = pins_make_dirs(dir);
+	if (!ret)
+		ret = pin_check(path);
 	/* Given a path, libbpf uses what is pinned there or pins its own. */
 	return ret ?: bpf_map__set_pin_path(skel->maps.regs, path);
 }
