@@ -41,6 +41,7 @@ test: test-deps ## all tests (SUITES="a b" for some); TAP in build/tap
 	$(Q)$(MAKE) -j$$(nproc) tools user selftests
 	$(Q)$(MAKE) fio || echo "without its source no engine for fio" >&2
 	$(Q)$(MAKE) deb || echo "without debhelper no packages" >&2
+	$(Q)$(MAKE) sanitized
 	$(Q)selftests/run $(SUITES)
 
 .PHONY: matrix
@@ -89,7 +90,7 @@ help: ## this list
 .PHONY: clean
 clean: ## remove programs and policies, keep kernel and downloads
 	$(Q)rm -rf $(B)/bpf $(B)/user $(B)/selftests $(B)/tap $(B)/log \
-		$(B)/bench $(B)/deb
+		$(B)/bench $(B)/deb $(ASAN)
 
 .PHONY: distclean
 distclean: ## remove build/
@@ -310,6 +311,19 @@ USER_ALL := $(if $(LIB_OBJ),$(LIB_A) $(if $(wildcard $(LIB_MAP)),$(LIB_SO)) \
 
 .PHONY: user
 user: bpf $(USER_ALL) ## library, blkdmabufctl, examples, policies
+
+# The tool once more, so that a mistake with memory ends it. What gcc warns of then
+# is not meant for people.
+ASAN := $(B)/asan
+
+.PHONY: sanitized
+sanitized: user ## blkdmabufctl with ASan and UBSan in build/asan
+	$(Q)mkdir -p $(ASAN)
+	$(Q)for f in bpf bpftool kernel linux vmlinux.h vmlinux.h.stamp; do \
+		ln -sfn ../$$f $(ASAN)/$$f; done
+	$(Q)$(MAKE) B=$(ASAN) LDFLAGS=-fsanitize=address,undefined \
+		CFLAGS='-O1 -g -fsanitize=address,undefined -Wno-error' \
+		$(ASAN)/user/blkdmabufctl
 
 # The clang-tidy of the clang that builds the policies. The engine for fio has headers
 # of somebody else.
