@@ -144,8 +144,7 @@ int ctl_unregister(void)
 	return ctl_result(0, id, 0);
 }
 
-SEC("syscall")
-int ctl_map(void)
+static __always_inline int map_or_unmap(bool map)
 {
 	struct blkdmabuf_args *arg = ctl_args();
 	struct blk_dmabuf *reg;
@@ -156,26 +155,21 @@ int ctl_map(void)
 	reg = bpf_blk_dmabuf_get(arg->id);
 	if (!reg)
 		return ctl_result(0, arg->id, -ENOENT);
-	error = bpf_blk_dmabuf_map(reg);
+	error = map ? bpf_blk_dmabuf_map(reg) : bpf_blk_dmabuf_unmap(reg);
 	bpf_blk_dmabuf_release(reg);
 	return ctl_result(0, arg->id, error);
 }
 
 SEC("syscall")
+int ctl_map(void)
+{
+	return map_or_unmap(true);
+}
+
+SEC("syscall")
 int ctl_unmap(void)
 {
-	struct blkdmabuf_args *arg = ctl_args();
-	struct blk_dmabuf *reg;
-	int error;
-
-	if (!arg)
-		return -EINVAL;
-	reg = bpf_blk_dmabuf_get(arg->id);
-	if (!reg)
-		return ctl_result(0, arg->id, -ENOENT);
-	error = bpf_blk_dmabuf_unmap(reg);
-	bpf_blk_dmabuf_release(reg);
-	return ctl_result(0, arg->id, error);
+	return map_or_unmap(false);
 }
 
 SEC("syscall")

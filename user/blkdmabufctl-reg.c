@@ -550,7 +550,26 @@ int cmd_unregister(const struct options *o)
 	return ret;
 }
 
-int cmd_map(const struct options *o)
+static int map(struct blkdmabuf_ctl *ctl, uint32_t id)
+{
+	int ret = blkdmabuf_map(ctl, id);
+
+	return ret ? report_map_failure(ctl, id, ret,
+					say("registration %u", id)) : EXIT_OK;
+}
+
+static int unmap(struct blkdmabuf_ctl *ctl, uint32_t id)
+{
+	int ret = blkdmabuf_unmap(ctl, id);
+
+	return ret ? fail(.what = "unmap registration",
+			  .object = say("%u", id), .err = ret,
+			  .advice = "blkdmabufctl list") : EXIT_OK;
+}
+
+/* Do something with the registration that is named, and show what it is then. */
+static int with_registration(const struct options *o,
+			     int (*act)(struct blkdmabuf_ctl *ctl, uint32_t id))
 {
 	struct blkdmabuf_ctl *ctl;
 	uint32_t id;
@@ -561,52 +580,27 @@ int cmd_map(const struct options *o)
 		ret = open_any_control(o, &ctl);
 	if (ret)
 		return ret;
-	ret = blkdmabuf_map(ctl, id);
-	if (ret)
-		ret = report_map_failure(ctl, id, ret,
-					 say("registration %u", id));
-	else
+	if (act)
+		ret = act(ctl, id);
+	if (!ret)
 		ret = put_info(ctl, id);
 	blkdmabuf_ctl_close(ctl);
 	return ret;
+}
+
+int cmd_map(const struct options *o)
+{
+	return with_registration(o, map);
 }
 
 int cmd_unmap(const struct options *o)
 {
-	struct blkdmabuf_ctl *ctl;
-	uint32_t id;
-	int ret;
-
-	ret = want_id(o->args[0], &id);
-	if (!ret)
-		ret = open_any_control(o, &ctl);
-	if (ret)
-		return ret;
-	ret = blkdmabuf_unmap(ctl, id);
-	if (ret)
-		ret = fail(.what = "unmap registration", .object =
-			   say("%u", id), .err = ret,
-			   .advice = "blkdmabufctl list");
-	else
-		ret = put_info(ctl, id);
-	blkdmabuf_ctl_close(ctl);
-	return ret;
+	return with_registration(o, unmap);
 }
 
 int cmd_show(const struct options *o)
 {
-	struct blkdmabuf_ctl *ctl;
-	uint32_t id;
-	int ret;
-
-	ret = want_id(o->args[0], &id);
-	if (!ret)
-		ret = open_any_control(o, &ctl);
-	if (ret)
-		return ret;
-	ret = put_info(ctl, id);
-	blkdmabuf_ctl_close(ctl);
-	return ret;
+	return with_registration(o, NULL);
 }
 
 /* ---- list ---- */
