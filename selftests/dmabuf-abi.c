@@ -747,7 +747,7 @@ TEST(unknown_commands_are_EOPNOTSUPP)
 
 	rig_up(&r, "disk0", BUF);
 	CHECK_EQ(rig_io(&r, 0, 0, 4096, 0), -EOPNOTSUPP);
-	CHECK_EQ(rig_io(&r, 3, 0, 4096, 0), -EOPNOTSUPP);
+	CHECK_EQ(rig_io(&r, 5, 0, 4096, 0), -EOPNOTSUPP);
 	CHECK_EQ(rig_io(&r, ~0U, 0, 4096, 0), -EOPNOTSUPP);
 	CHECK_EQ(poison_check(r.mem, BUF, NULL), 0);
 }
