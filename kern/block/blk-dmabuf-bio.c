@@ -272,14 +272,16 @@ bool bio_dmabuf_enter(struct bio *bio)
 	return reason == BLK_DMABUF_OK;
 }
 
-/* A place in a buffer, as a mapping has it. */
+/*
+ * A place in a buffer, as a mapping has it.  @mapping and @part_left mean something
+ * with a @part only.  What has parts is out of line: most I/O has none.
+ */
 struct blk_dmabuf_cursor {
 	const struct blk_dmabuf_range	*range;
 	u64				offset;	/* in the range */
 	u64				left;
-	/* Of an I/O in parts: */
-	const struct blk_dmabuf_mapping	*mapping;
 	const struct blk_dmabuf_part	*part;
+	const struct blk_dmabuf_mapping	*mapping;
 	u64				part_left;
 };
 
@@ -290,70 +292,70 @@ blk_dmabuf_range_at(const struct blk_dmabuf_mapping *mapping, u64 offset)
 }
 
 /* At byte @at of the command, of which @left bytes are left. */
-static struct blk_dmabuf_cursor
-blk_dmabuf_parts_cursor(const struct blk_dmabuf_mapping *mapping,
+static noinline void
+blk_dmabuf_parts_cursor(struct blk_dmabuf_cursor *cur,
+			const struct blk_dmabuf_mapping *mapping,
 			const struct blk_dmabuf_parts *parts, u64 at, u64 left)
 {
 	const struct blk_dmabuf_part *part = blk_dmabuf_part_at(parts, at);
-	struct blk_dmabuf_cursor cur = {
-		.range		= mapping->ranges,
-		.left		= left,
-		.mapping	= mapping,
-		.part		= part,
-		.part_left	= part[1].start - at,
-	};
 
+	cur->range = mapping->ranges;
+	cur->left = left;
+	cur->part = part;
+	cur->mapping = mapping;
+	cur->part_left = part[1].start - at;
 	if (left) {
-		cur.offset = part->offset + at - part->start;
-		cur.range = blk_dmabuf_range_at(mapping, cur.offset);
-		cur.offset -= cur.range->start;
+		cur->offset = part->offset + at - part->start;
+		cur->range = blk_dmabuf_range_at(mapping, cur->offset);
+		cur->offset -= cur->range->start;
 	}
-	return cur;
 }
 
-static struct blk_dmabuf_cursor
-blk_dmabuf_cursor(const struct blk_dmabuf_mapping *mapping,
+static __always_inline void
+blk_dmabuf_cursor(struct blk_dmabuf_cursor *cur,
+		  const struct blk_dmabuf_mapping *mapping,
 		  const struct bio *bio)
 {
 	const struct blk_dmabuf_io *io = bio->bi_dmabuf;
 	u64 offset = bio_dmabuf_offset(&bio->bi_iter);
-	const struct blk_dmabuf_range *range;
 
-	if (unlikely(io->parts))
-		return blk_dmabuf_parts_cursor(mapping, io->parts, offset,
-					       bio->bi_iter.bi_size);
-	range = blk_dmabuf_range_at(mapping, offset);
-	return (struct blk_dmabuf_cursor) {
-		.range	= range,
-		.offset	= offset - range->start,
-		.left	= bio->bi_iter.bi_size,
-	};
+	if (unlikely(io->parts)) {
+		blk_dmabuf_parts_cursor(cur, mapping, io->parts, offset,
+					bio->bi_iter.bi_size);
+		return;
+	}
+	cur->range = blk_dmabuf_range_at(mapping, offset);
+	cur->offset = offset - cur->range->start;
+	cur->left = bio->bi_iter.bi_size;
+	cur->part = NULL;
 }
 
 /* &bvec_iter.bi_idx of a walk over a request in parts: no range has it. */
 #define BLK_DMABUF_IN_PARTS	UINT_MAX
 
 /* Where a walk over a request is, as blk_rq_dmabuf_iter_start() left it. */
-static struct blk_dmabuf_cursor
-blk_dmabuf_resume(const struct request *rq, const struct bvec_iter *pos)
+static __always_inline void blk_dmabuf_resume(struct blk_dmabuf_cursor *cur,
+					      const struct request *rq,
+					      const struct bvec_iter *pos)
 {
 	const struct bvec_iter *all = &rq->bio->bi_iter;
 
-	if (unlikely(pos->bi_idx == BLK_DMABUF_IN_PARTS))
-		return blk_dmabuf_parts_cursor(rq->dmabuf_mapping,
-					       rq->bio->bi_dmabuf->parts,
-					       bio_dmabuf_offset(all) +
-					       all->bi_size - pos->bi_sector,
-					       pos->bi_sector);
-	return (struct blk_dmabuf_cursor) {
-		.range	= &rq->dmabuf_mapping->ranges[pos->bi_idx],
-		.offset	= pos->bi_offset,
-		.left	= pos->bi_sector,
-	};
+	if (unlikely(pos->bi_idx == BLK_DMABUF_IN_PARTS)) {
+		blk_dmabuf_parts_cursor(cur, rq->dmabuf_mapping,
+					rq->bio->bi_dmabuf->parts,
+					bio_dmabuf_offset(all) + all->bi_size -
+					pos->bi_sector, pos->bi_sector);
+		return;
+	}
+	cur->range = &rq->dmabuf_mapping->ranges[pos->bi_idx];
+	cur->offset = pos->bi_offset;
+	cur->left = pos->bi_sector;
+	cur->part = NULL;
 }
 
-static void blk_dmabuf_pause(const struct request *rq, struct bvec_iter *pos,
-			     const struct blk_dmabuf_cursor *cur)
+static __always_inline void
+blk_dmabuf_pause(const struct request *rq, struct bvec_iter *pos,
+		 const struct blk_dmabuf_cursor *cur)
 {
 	pos->bi_idx = unlikely(cur->part) ? BLK_DMABUF_IN_PARTS :
 			cur->range - rq->dmabuf_mapping->ranges;
@@ -362,7 +364,7 @@ static void blk_dmabuf_pause(const struct request *rq, struct bvec_iter *pos,
 }
 
 /* Bytes at @cur that are in one range, and one part. */
-static u64 blk_dmabuf_run(const struct blk_dmabuf_cursor *cur)
+static __always_inline u64 blk_dmabuf_run(const struct blk_dmabuf_cursor *cur)
 {
 	u64 len = blk_dmabuf_range_len(cur->range) - cur->offset;
 
@@ -372,34 +374,35 @@ static u64 blk_dmabuf_run(const struct blk_dmabuf_cursor *cur)
 }
 
 /* The segment at @cur: in one range, and no more than the device takes. */
-static unsigned int blk_dmabuf_segment(const struct blk_dmabuf_cursor *cur,
-				       const struct queue_limits *lim,
-				       dma_addr_t *addr)
+static __always_inline unsigned int
+blk_dmabuf_segment(const struct blk_dmabuf_cursor *cur,
+		   const struct queue_limits *lim, dma_addr_t *addr)
 {
 	*addr = cur->range->addr + cur->offset;
 	return get_max_segment_size(lim, *addr, blk_dmabuf_run(cur));
 }
 
-/* The part is over: go to where the next one is. */
-static void blk_dmabuf_next_part(struct blk_dmabuf_cursor *cur)
+/* @len bytes of the part are over: is it?  Then go to where the next one is. */
+static noinline bool blk_dmabuf_next_part(struct blk_dmabuf_cursor *cur,
+					  unsigned int len)
 {
+	cur->part_left -= len;
+	if (cur->part_left || !cur->left)
+		return false;
 	cur->part++;
 	cur->part_left = cur->part[1].start - cur->part[0].start;
 	cur->range = blk_dmabuf_range_at(cur->mapping, cur->part->offset);
 	cur->offset = cur->part->offset - cur->range->start;
+	return true;
 }
 
-static void blk_dmabuf_advance(struct blk_dmabuf_cursor *cur, unsigned int len)
+static __always_inline void blk_dmabuf_advance(struct blk_dmabuf_cursor *cur,
+					       unsigned int len)
 {
 	cur->left -= len;
 	cur->offset += len;
-	if (unlikely(cur->part)) {
-		cur->part_left -= len;
-		if (!cur->part_left && cur->left) {
-			blk_dmabuf_next_part(cur);
-			return;
-		}
-	}
+	if (unlikely(cur->part) && blk_dmabuf_next_part(cur, len))
+		return;
 	if (cur->offset == blk_dmabuf_range_len(cur->range)) {
 		cur->range++;
 		cur->offset = 0;
@@ -443,10 +446,12 @@ blk_dmabuf_count_each(const struct blk_dmabuf_mapping *mapping,
 		      unsigned int max_bytes, unsigned int *segs,
 		      unsigned int *gap_bit)
 {
-	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping, bio);
 	unsigned int max_segments = blk_dmabuf_max_segments(lim);
 	unsigned int nsegs = 0, bytes = 0;
 	dma_addr_t addr, end = 0, gaps = 0;
+	struct blk_dmabuf_cursor cur;
+
+	blk_dmabuf_cursor(&cur, mapping, bio);
 
 	while (cur.left && nsegs < max_segments && bytes < max_bytes) {
 		unsigned int len = blk_dmabuf_segment(&cur, lim, &addr);
@@ -613,10 +618,11 @@ int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
 static void blk_rq_dmabuf_sync(struct request *rq, bool for_cpu)
 {
 	const struct blk_dmabuf_mapping *mapping = rq->dmabuf_mapping;
-	struct blk_dmabuf_cursor cur = blk_dmabuf_cursor(mapping, rq->bio);
 	enum dma_data_direction dir = rq_dma_dir(rq);
 	struct device *dev = mapping->attach->dev;
+	struct blk_dmabuf_cursor cur;
 
+	blk_dmabuf_cursor(&cur, mapping, rq->bio);
 	while (cur.left) {
 		dma_addr_t addr;
 		unsigned int len;
@@ -714,9 +720,9 @@ static blk_status_t blk_rq_dmabuf_take(struct request *rq,
 }
 
 /* Yield the segment at @cur, and remember what is behind it. */
-static void blk_rq_dmabuf_yield(const struct request *rq,
-				struct blk_dma_iter *iter,
-				struct blk_dmabuf_cursor *cur)
+static __always_inline void
+blk_rq_dmabuf_yield(const struct request *rq, struct blk_dma_iter *iter,
+		    struct blk_dmabuf_cursor *cur)
 {
 	iter->len = blk_dmabuf_segment(cur, &rq->q->limits, &iter->addr);
 	blk_dmabuf_advance(cur, iter->len);
@@ -746,7 +752,7 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 	iter->p2pdma = (struct pci_p2pdma_map_state) {
 		.map = PCI_P2PDMA_MAP_NONE,
 	};
-	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, rq->bio);
+	blk_dmabuf_cursor(&cur, rq->dmabuf_mapping, rq->bio);
 	blk_rq_dmabuf_yield(rq, iter, &cur);
 	iter->iter.iter.bi_size = 0;
 	return true;
@@ -754,8 +760,9 @@ bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 
 bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
 {
-	struct blk_dmabuf_cursor cur = blk_dmabuf_resume(rq, &iter->iter.iter);
+	struct blk_dmabuf_cursor cur;
 
+	blk_dmabuf_resume(&cur, rq, &iter->iter.iter);
 	if (!cur.left)
 		return false;
 	blk_rq_dmabuf_yield(rq, iter, &cur);
@@ -782,10 +789,11 @@ unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
 				 __le64 *list, unsigned int i,
 				 unsigned int *length, unsigned int shift)
 {
-	struct blk_dmabuf_cursor cur = blk_dmabuf_resume(rq, &iter->iter.iter);
 	u64 addr = iter->addr, len = iter->len;
 	unsigned int first = i, end;
+	struct blk_dmabuf_cursor cur;
 
+	blk_dmabuf_resume(&cur, rq, &iter->iter.iter);
 	end = min(i + ((*length - 1) >> shift),
 		  (1U << shift) / (unsigned int)sizeof(*list) - 1);
 	for (;;) {
@@ -833,7 +841,7 @@ int blk_rq_dmabuf_map_sg(struct request *rq, struct scatterlist *sglist,
 	status = blk_rq_dmabuf_take(rq, rq->q->tag_set->dma_dev);
 	if (status != BLK_STS_OK)
 		return blk_status_to_errno(status);
-	cur = blk_dmabuf_cursor(rq->dmabuf_mapping, rq->bio);
+	blk_dmabuf_cursor(&cur, rq->dmabuf_mapping, rq->bio);
 	while (cur.left) {
 		unsigned int len;
 		dma_addr_t addr;

@@ -588,21 +588,18 @@ static int blk_dmabuf_parts_seal(struct blk_dmabuf_parts *parts, u32 bytes)
 }
 
 /*
- * What a vectored command names, as the application has it now; NULL for another
- * command.  Whoever issues the command again reads it again, as with vectored
- * passthrough commands of nvme.
+ * What a vectored command names, as the application has it now.  Whoever issues the
+ * command again reads it again, as with vectored passthrough commands of nvme.
  */
-static struct blk_dmabuf_parts *
-blk_dmabuf_parts_get(const struct io_uring_cmd *cmd,
-		     const struct blk_dmabuf_pdu *pdu)
+static noinline struct blk_dmabuf_parts *
+blk_dmabuf_parts_read(const struct io_uring_cmd *cmd,
+		      const struct blk_dmabuf_pdu *pdu)
 {
 	const void __user *vecs = u64_to_user_ptr(pdu->offset);
 	struct blk_dmabuf_parts *parts;
 	u32 nr = pdu->slot;
 	int error;
 
-	if (likely(!blk_dmabuf_cmd_is_vectored(cmd)))
-		return NULL;
 	if (!nr || nr > BLK_DMABUF_MAX_VECS)
 		return ERR_PTR(-EINVAL);
 	parts = kmalloc(struct_size(parts, part, nr + 1), GFP_KERNEL_ACCOUNT);
@@ -640,8 +637,9 @@ static bool blk_dmabuf_appends(const struct blk_dmabuf_chan *chan)
 }
 
 /* A file that appends does so at its end, which has to be that of a block. */
-static bool blk_dmabuf_aligned(const struct blk_dmabuf_chan *chan,
-			       const struct blk_dmabuf_desc *desc)
+static __always_inline bool
+blk_dmabuf_aligned(const struct blk_dmabuf_chan *chan,
+		   const struct blk_dmabuf_desc *desc)
 {
 	u32 block = desc->write ? chan->write_block : chan->read_block;
 	u64 pos = desc->pos;
@@ -741,7 +739,7 @@ static bool blk_dmabuf_io_mem_aligned(const struct blk_dmabuf_chan_io *cio,
 }
 
 /* The same of the parts that the I/O is about. */
-static int blk_dmabuf_io_check_parts(struct blk_dmabuf_chan_io *cio)
+static noinline int blk_dmabuf_io_check_parts(struct blk_dmabuf_chan_io *cio)
 {
 	const struct blk_dmabuf_io *io = &cio->io;
 	u64 bytes = io->reg->buf->bytes;
@@ -794,8 +792,9 @@ static int blk_dmabuf_io_check_buffer(struct blk_dmabuf_chan_io *cio)
  * Of a vectored command the I/O is about what is left of the parts of one slot
  * behind the first @skip bytes.
  */
-static void blk_dmabuf_io_set_parts(struct blk_dmabuf_chan_io *cio,
-				    struct blk_dmabuf_parts *parts, u32 skip)
+static noinline void blk_dmabuf_io_set_parts(struct blk_dmabuf_chan_io *cio,
+					     struct blk_dmabuf_parts *parts,
+					     u32 skip)
 {
 	const struct blk_dmabuf_part *part = blk_dmabuf_part_at(parts, skip);
 	const struct blk_dmabuf_part *end = &parts->part[parts->nr];
@@ -1341,7 +1340,7 @@ static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
 				     unsigned int issue_flags)
 {
 	struct blk_dmabuf_chan *chan = cmd->file->private_data;
-	struct blk_dmabuf_parts *parts;
+	struct blk_dmabuf_parts *parts = NULL;
 	int error;
 
 	if (cmd->cmd_op < BLK_DMABUF_CMD_READ ||
@@ -1352,9 +1351,11 @@ static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
 		if (error)
 			return error;
 	}
-	parts = blk_dmabuf_parts_get(cmd, blk_dmabuf_pdu(cmd));
-	if (IS_ERR(parts))
-		return PTR_ERR(parts);
+	if (unlikely(blk_dmabuf_cmd_is_vectored(cmd))) {
+		parts = blk_dmabuf_parts_read(cmd, blk_dmabuf_pdu(cmd));
+		if (IS_ERR(parts))
+			return PTR_ERR(parts);
+	}
 	error = blk_dmabuf_cmd_submit(chan, cmd, parts, issue_flags);
 	blk_dmabuf_parts_put(parts);
 	return error;
