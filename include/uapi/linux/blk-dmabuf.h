@@ -443,10 +443,10 @@ struct blk_dmabuf_get_fd {
  * @BLK_DMABUF_CMD_WRITEV: pieces of buffers to device
  *
  * sqe->addr is the position in the file and sqe->len the length; sqe->cmd holds
- * a struct blk_dmabuf_cmd, or, of vectored commands, a struct blk_dmabuf_cmdv.  Fields of the SQE that are not named are zero.  The
- * CQE's res is the number of bytes done or -errno.  On a ring with 32-byte CQEs
- * big_cqe[0] is the placement, see BLK_DMABUF_PLACED_SLOT(), and whether it was
- * copied.
+ * a struct blk_dmabuf_cmd, or, of vectored commands, a struct blk_dmabuf_cmdv.
+ * Fields of the SQE that are not named are zero.  The CQE's res is the number of
+ * bytes done or -errno.  On a ring with 32-byte CQEs big_cqe[0] is the placement,
+ * see BLK_DMABUF_PLACED_SLOT(), and whether it was copied.
  *
  * Cancelling takes back only I/O that no worker has begun, which ends with
  * -ECANCELED; I/O in flight is waited for.
