@@ -672,6 +672,9 @@ static int check_options(const struct options *o)
 	if (given(o, OPT_PROBE_RANGE) && !o->probe)
 		return usage_error("--probe-range wants", "--probe",
 				   "blkdmabufctl check --help");
+	if (given(o, OPT_QUEUE) && !o->netdev)
+		return usage_error("--queue wants", "--netdev",
+				   "blkdmabufctl check --help");
 	return bar_parse(&bar, &o->vfio);
 }
 
@@ -763,6 +766,7 @@ int cmd_check(const struct options *o)
 	};
 	struct blkdmabuf_ctl *ctl;
 	struct buffers bufs;
+	int binding = -1;
 	unsigned int i;
 	int ret;
 
@@ -772,8 +776,12 @@ int cmd_check(const struct options *o)
 	if (ret)
 		return ret;
 	check_system(&c, &ctl);
+	if (o->netdev)
+		check_netif(&c, o->netdev, &bufs, &binding);
 	for (i = 0; i < MAX_ARGS && o->args[i] && !ret; i++)
 		ret = check_object(&c, ctl, &bufs, o->args[i]);
+	if (binding >= 0)
+		close(binding);
 	blkdmabuf_ctl_close(ctl);
 	buffers_close(&bufs);
 	return ret ?: tell_usable(&c);

@@ -21,7 +21,7 @@
 /* How to complete an argument; a file's name the shell completes by itself. */
 enum kind {
 	K_NONE, K_FILE, K_DEV, K_DEV_OR_FILE, K_ID, K_ID_OR_ALL, K_HEAP,
-	K_POLICY, K_POLICY_FILE,
+	K_POLICY, K_POLICY_FILE, K_NETDEV,
 };
 
 /* A name of two words is a command of a group: "policy load". */
@@ -38,7 +38,7 @@ struct command {
 /* The order of the commands in commands[]; bits of struct option.commands. */
 enum command_id {
 	CMD_CHECK, CMD_REGISTER, CMD_UNREGISTER, CMD_MAP, CMD_UNMAP, CMD_LIST,
-	CMD_SHOW, CMD_READ, CMD_WRITE, CMD_COPY,
+	CMD_SHOW, CMD_READ, CMD_WRITE, CMD_COPY, CMD_RECEIVE, CMD_SEND,
 	CMD_POLICY_LOAD, CMD_POLICY_SELECT, CMD_POLICY_ATTACH, CMD_POLICY_SWAP,
 	CMD_POLICY_DETACH, CMD_POLICY_UNLOAD, CMD_POLICY_LIST, CMD_POLICY_SHOW,
 	CMD_STAT, CMD_TOP, CMD_BENCH,
@@ -88,6 +88,16 @@ static const struct command commands[] = {
 	[CMD_COPY] = {
 		"copy", "SRC DST", "copy between devices and files",
 		cmd_copy, 2, 2, { K_DEV_OR_FILE, K_DEV_OR_FILE }
+	},
+	[CMD_RECEIVE] = {
+		"receive", "DEV|FILE",
+		"write what a TCP connection brings, from the NIC's buffer",
+		cmd_receive, 1, 1, { K_DEV_OR_FILE }
+	},
+	[CMD_SEND] = {
+		"send", "DEV|FILE",
+		"send a device or file by TCP, from the storage's buffer",
+		cmd_send, 1, 1, { K_DEV_OR_FILE }
 	},
 	[CMD_POLICY_LOAD] = {
 		"policy load", "POLICY", "load a policy and keep it pinned",
@@ -156,6 +166,7 @@ struct option {
 #define C(name)		(1U << CMD_##name)
 #define EVERY		((1U << ARRAY_SIZE(commands)) - 1)
 #define MOVING		(C(READ) | C(WRITE) | C(COPY))
+#define WIRE		(C(RECEIVE) | C(SEND))
 #define LOADING		(C(POLICY_LOAD) | C(POLICY_SWAP))
 #define WATCHING	(C(STAT) | C(TOP))
 #define FIELD(name)	offsetof(struct options, name)
@@ -178,12 +189,12 @@ static const struct option options[] = {
 		"bpffs directory of the map that keeps registrations"
 	},
 	[OPT_UDMABUF] = {
-		"udmabuf", 0, T_SIZE, "SIZE", K_NONE, C(CHECK) | C(REGISTER),
-		FIELD(udmabuf), "use new memory of this size"
+		"udmabuf", 0, T_SIZE, "SIZE", K_NONE,
+		C(CHECK) | C(REGISTER) | WIRE, FIELD(udmabuf), "use new memory of this size"
 	},
 	[OPT_HEAP_SIZE] = {
-		"heap", 0, T_STRING, "NAME:SIZE", K_HEAP, C(REGISTER),
-		FIELD(heap), "register new memory from a dma-heap"
+		"heap", 0, T_STRING, "NAME:SIZE", K_HEAP, C(REGISTER) | WIRE,
+		FIELD(heap), "use new memory from a dma-heap"
 	},
 	[OPT_HEAP] = {
 		"heap", 0, T_STRING, "NAME", K_HEAP, C(CHECK) | MOVING,
@@ -191,7 +202,7 @@ static const struct option options[] = {
 	},
 	[OPT_HUGETLB] = {
 		"hugetlb", 0, T_FLAG, NULL, K_NONE,
-		C(CHECK) | C(REGISTER) | MOVING,
+		C(CHECK) | C(REGISTER) | MOVING | WIRE,
 		FIELD(hugetlb), "make the new memory out of huge pages"
 	},
 	[OPT_SHUFFLE] = {
@@ -213,17 +224,17 @@ static const struct option options[] = {
 		FIELD(probe_range), "do that there"
 	},
 	[OPT_ID] = {
-		"id", 0, T_U32, "ID", K_ID, C(READ) | C(WRITE), FIELD(id),
-		"use the dma-buf of this registration"
+		"id", 0, T_U32, "ID", K_ID, C(READ) | C(WRITE) | WIRE,
+		FIELD(id), "use the dma-buf of this registration"
 	},
 	[OPT_FD] = {
 		"fd", 0, T_U32, "N", K_NONE,
-		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE), FIELD(fd),
+		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE) | WIRE, FIELD(fd),
 		"use this open file, a dma-buf"
 	},
 	[OPT_PID] = {
 		"pid", 0, T_U32, "PID", K_NONE,
-		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE), FIELD(pid),
+		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE) | WIRE, FIELD(pid),
 		"the file is open in that process"
 	},
 	[OPT_NO_MAP] = {
@@ -240,11 +251,11 @@ static const struct option options[] = {
 		FIELD(require_p2p), "refuse memory that is not another device's"
 	},
 	[OPT_OFFSET] = {
-		"offset", 0, T_SIZE, "SIZE", K_NONE, C(READ) | C(WRITE),
+		"offset", 0, T_SIZE, "SIZE", K_NONE, C(READ) | C(WRITE) | WIRE,
 		FIELD(offset), "start there on the device or in the file"
 	},
 	[OPT_LENGTH] = {
-		"length", 0, T_SIZE, "SIZE", K_NONE, MOVING, FIELD(length),
+		"length", 0, T_SIZE, "SIZE", K_NONE, MOVING | WIRE, FIELD(length),
 		"that much; otherwise to the end of the source"
 	},
 	[OPT_BUF_OFFSET] = {
@@ -268,21 +279,21 @@ static const struct option options[] = {
 		FIELD(dst_offset), "start there in DST"
 	},
 	[OPT_BLOCK_SIZE] = {
-		"block-size", 0, T_SIZE, "SIZE", K_NONE, MOVING,
+		"block-size", 0, T_SIZE, "SIZE", K_NONE, MOVING | WIRE,
 		FIELD(block_size), "size of one I/O, 1M unless given"
 	},
 	[OPT_DEPTH] = {
-		"depth", 0, T_U32, "N", K_NONE, MOVING, FIELD(depth),
+		"depth", 0, T_U32, "N", K_NONE, MOVING | WIRE, FIELD(depth),
 		"I/Os at a time, 16 unless given"
 	},
 	[OPT_CREATE] = {
-		"create", 0, T_FLAG, NULL, K_NONE, C(WRITE) | C(COPY),
-		FIELD(create), "make the file that is written to, if it is not "
+		"create", 0, T_FLAG, NULL, K_NONE,
+		C(WRITE) | C(COPY) | C(RECEIVE), FIELD(create), "make the file that is written to, if it is not "
 		"there"
 	},
 	[OPT_FORCE] = {
 		"force", 0, T_FLAG, NULL, K_NONE,
-		MOVING | C(BENCH) | C(REGISTER) | C(CHECK), FIELD(force),
+		MOVING | WIRE | C(BENCH) | C(REGISTER) | C(CHECK), FIELD(force),
 		"go on though a device is in use, or memory is short"
 	},
 	[OPT_SET] = {
@@ -353,6 +364,34 @@ static const struct option options[] = {
 		"without-policy", 0, T_FLAG, NULL, K_NONE, C(BENCH),
 		FIELD(without_policy), "deselect the policy for the row "
 		"without one"
+	},
+	[OPT_LISTEN] = {
+		"listen", 0, T_STRING, "[ADDR]:PORT", K_NONE, C(RECEIVE),
+		FIELD(listen), "wait there for a connection"
+	},
+	[OPT_CONNECT] = {
+		"connect", 0, T_STRING, "ADDR:PORT", K_NONE, C(SEND),
+		FIELD(connect), "connect to a receiver there"
+	},
+	[OPT_NETDEV] = {
+		"netdev", 0, T_STRING, "IF", K_NETDEV, C(CHECK) | WIRE,
+		FIELD(netdev), "the NIC that shares the buffer"
+	},
+	[OPT_QUEUE] = {
+		"queue", 0, T_U32, "N", K_NONE, C(CHECK) | C(RECEIVE),
+		FIELD(queue), "its first queue; the last free one unless given"
+	},
+	[OPT_QUEUES] = {
+		"queues", 0, T_U32, "N", K_NONE, C(RECEIVE), FIELD(queues),
+		"so many of its queues, 1 unless given"
+	},
+	[OPT_ENGINE] = {
+		"engine", 0, T_STRING, "ENGINE", K_NONE, C(RECEIVE),
+		FIELD(engine), "devmem (unless given) or zcrx"
+	},
+	[OPT_NO_COPY] = {
+		"no-copy", 0, T_FLAG, NULL, K_NONE, C(RECEIVE), FIELD(no_copy),
+		"refuse what would have to be copied to make whole blocks"
 	},
 };
 
@@ -802,6 +841,9 @@ static void offer_kind(enum kind kind, const char *prefix)
 	case K_HEAP:
 		offer_dir("/dev/dma_heap", prefix, "");
 		break;
+	case K_NETDEV:
+		offer_dir("/sys/class/net", prefix, "");
+		break;
 	case K_POLICY:
 		policy_names(offer_name, prefix);
 		break;
@@ -922,7 +964,7 @@ int main(int argc, char **argv)
 		.block_size = 1024 * 1024, .depth = 16, .interval = 1,
 		.sizes = "4K,128K", .depths = "1,32", .batch = 1,
 		.mode = "interrupt", .buffer = "plain", .threads = 1,
-		.seconds = "1", .rounds = 3,
+		.seconds = "1", .rounds = 3, .engine = "devmem", .queues = 1,
 	};
 	struct parser p = { .argv = argv + 1, .o = &o };
 	int ret;

@@ -9,6 +9,7 @@
  *  blkdmabufctl-reg.c		register, unregister, map, unmap, list, show
  *  blkdmabufctl-io.c		read, write, copy: what they ask for
  *  blkdmabufctl-xfer.c		the engine that moves the bytes
+ *  blkdmabufctl-wire.h	receive, send: and which files they are in
  *  blkdmabufctl-policy.c	policy load, attach, swap, detach, ...
  *  blkdmabufctl-btf.c		variables of BPF objects by name
  *  blkdmabufctl-stat.c		stat, top: counting, with watch.bpf.c
@@ -51,7 +52,8 @@ enum option_id {
 	OPT_FORCE, OPT_SET, OPT_AS, OPT_KEEP_MAPS, OPT_INTERVAL, OPT_COUNT,
 	OPT_SIZES, OPT_DEPTHS, OPT_BATCH, OPT_MODE, OPT_RANDOM, OPT_SEQUENTIAL,
 	OPT_BUFFER, OPT_THREADS, OPT_SECONDS, OPT_ROUNDS, OPT_WRITE,
-	OPT_WITHOUT_POLICY,
+	OPT_WITHOUT_POLICY, OPT_LISTEN, OPT_CONNECT, OPT_NETDEV, OPT_QUEUE,
+	OPT_QUEUES, OPT_ENGINE, OPT_NO_COPY,
 	NR_OPTIONS
 };
 
@@ -83,6 +85,7 @@ struct options {
 	bool		sequential;
 	bool		write;
 	bool		without_policy;
+	bool		no_copy;
 	const char	*pin;
 	const char	*heap;
 	const char	*to;
@@ -93,6 +96,10 @@ struct options {
 	const char	*mode;
 	const char	*buffer;
 	const char	*seconds;
+	const char	*listen;
+	const char	*connect;
+	const char	*netdev;
+	const char	*engine;
 	struct words	set;
 	struct words	vfio;
 	uint32_t	id;
@@ -104,6 +111,8 @@ struct options {
 	uint32_t	batch;
 	uint32_t	threads;
 	uint32_t	rounds;
+	uint32_t	queue;
+	uint32_t	queues;
 	uint64_t	udmabuf;
 	uint64_t	offset;
 	uint64_t	length;
@@ -132,6 +141,8 @@ int cmd_show(const struct options *o);
 int cmd_read(const struct options *o);
 int cmd_write(const struct options *o);
 int cmd_copy(const struct options *o);
+int cmd_receive(const struct options *o);
+int cmd_send(const struct options *o);
 int cmd_policy_load(const struct options *o);
 int cmd_policy_select(const struct options *o);
 int cmd_policy_attach(const struct options *o);
@@ -334,6 +345,10 @@ void tell_no_path(struct checks *c, const struct blk_dmabuf_attach *res,
 		  const struct buffer *buf, const char *disk);
 void check_probe(struct checks *c, const struct device *dev,
 		 const struct buffer *buf);
+
+/* With --netdev: the first buffer stays bound to the NIC as long as *@binding. */
+void check_netif(struct checks *c, const char *name,
+		 const struct buffers *bufs, int *binding);
 
 /* ---- The engine ---- */
 

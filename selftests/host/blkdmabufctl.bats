@@ -135,7 +135,8 @@ options_completed() {
 
 @test "completion offers devices below /dev, and leaves files to the shell" {
 	[ -n "$(ls /sys/class/block)" ] || skip "no block devices"
-	for command in check register list read write "copy x" stat top; do
+	for command in check register list read write "copy x" receive send \
+		stat top; do
 		# shellcheck disable=SC2086
 		"$ctl" __complete $command /dev/ > is
 		(cd /sys/class/block && ls) | sed 's|^|/dev/|' > should
@@ -242,6 +243,27 @@ wrong() {
 	write /dev/null --to x
 	write /dev/null --from
 	write ./x --create
+	check --queue 1
+	receive ./x --create
+	receive ./x --listen :5201
+	receive ./x --netdev lo
+	receive ./x --listen 5201 --netdev lo
+	receive ./x --listen : --netdev lo
+	receive ./x --listen :1 --netdev lo --engine x
+	receive ./x --listen :1 --netdev lo --queues 0
+	receive ./x --listen :1 --netdev lo --queues 2 --engine zcrx
+	receive ./x --listen :1 --netdev lo --udmabuf 4M --heap system:4M
+	receive ./x --listen :1 --netdev lo --pid 1
+	receive ./x --listen :1 --netdev lo --hugetlb
+	receive ./x --listen :1 --netdev lo --block-size 32M
+	receive ./x --listen :1 --netdev lo --length 0
+	receive ./x --connect 127.0.0.1:1 --netdev lo
+	send ./x --netdev lo
+	send ./x --connect :1 --netdev lo
+	send ./x --connect 127.0.0.1 --netdev lo
+	send ./x --connect 127.0.0.1:1
+	send ./x --connect 127.0.0.1:1 --netdev lo --no-copy
+	send ./x --connect 127.0.0.1:1 --netdev lo --depth 0
 	END
 }
 
@@ -309,6 +331,8 @@ wrong() {
 	read /etc/passwd --to x
 	write x --from /etc/passwd --create
 	copy /etc/passwd x --create
+	receive x --create --listen :1 --netdev lo
+	send /etc/passwd --connect 127.0.0.1:1 --netdev lo
 	END
 	[ ! -e x ]
 }
@@ -354,6 +378,19 @@ wrong() {
 	[ "$status" -eq 1 ]
 	[ ! -s err ]
 	jq -e '.usable == false and (.checks | length) > 3' out
+}
+
+@test "check of a network device says what it is like, on any kernel" {
+	[ -e /sys/class/net/lo ] || skip "no lo"
+	apart "$ctl" check --netdev lo
+	cat out
+	[ "$status" -eq 1 ]
+	grep -q '^nic  *-  *lo, driver' out
+	apart "$ctl" -j check --netdev none-such
+	[ "$status" -eq 1 ]
+	[ ! -s err ]
+	jq -e '.checks[] | select(.name == "nic") |
+		.ok == false and .object == "none-such"' out
 }
 
 @test "what cannot be written to standard output is an error" {
