@@ -1,0 +1,289 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# From the disk to the wire and from the wire to the disk, through one buffer at
+# each end: what arrives is what was sent, to the byte, and no byte of it is copied
+# where packets carry whole blocks; what has to be copied is told. Whatever is in
+# the way is named with the command that mends it. However a side ends, the other
+# one learns that, and the queue can be used again.
+#
+# The NICs are memnic0 and memnic1, each in a network namespace of its own.
+#
+# disk0: what is sent; disk1: where it goes; disk2: 4 KiB blocks; disk3: takes 100 ms
+# and keeps nothing.
+#
+# vm: iommu=strict nvme=4 nvme2.lba=4096 nvme3.latency=100
+
+load lib
+
+FROM=10.99.0.1
+TO=10.99.0.2
+QUEUE=1
+PORT=$((7000 + QUEUE))	# memnic steers by destination port
+SIZE=24M
+BYTES=$((24 << 20))
+
+# at SENDER|RECEIVER COMMAND...: in its network namespace; sysfs stays as it is.
+at() {
+	local ns=$1
+	shift
+	nsenter --net="/run/netns/$ns" "$@"
+}
+
+# Where one test has left a NIC down, or with a program, the next finds it new.
+setup_nic() {
+	at "$1" ip link set "$2" xdp off
+	at "$1" ip addr flush dev "$2"
+	at "$1" ip link set "$2" up
+	at "$1" ip addr add "$3/24" dev "$2"
+	at "$1" ip link set "$2" mtu 4148
+}
+
+setup_file() {
+	local dev
+	dev=$(disk 0)
+	head -c $BYTES /dev/urandom > "$BATS_FILE_TMPDIR/sent"
+	dd if="$BATS_FILE_TMPDIR/sent" of="$dev" bs=1M oflag=direct status=none
+}
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return
+	need ip nsenter
+	need_module memnic
+	SENT=$BATS_FILE_TMPDIR/sent
+	if [ ! -e /run/netns/sender ]; then
+		ip netns add sender
+		ip netns add receiver
+		ip link set memnic0 netns sender
+		ip link set memnic1 netns receiver
+	fi
+	setup_nic sender memnic0 $FROM
+	setup_nic receiver memnic1 $TO
+}
+
+teardown() {
+	local job
+	for job in $(jobs -p); do kill -9 "$job" 2> /dev/null || :; done
+	wait
+	! mountpoint -q /mnt/disk || umount /mnt/disk
+}
+
+listening() { at receiver ss -Hltn "sport = :$PORT" | grep -q .; }
+
+# receive ARG...: in the background; left in r.json, its process in $RECEIVER
+receive() {
+	nsenter --net=/run/netns/receiver "$CTL" -j receive "$@" --netdev memnic1 \
+		--listen $TO:$PORT > r.json 2> r.err &
+	RECEIVER=$!
+	wait_until 20 listening || { cat r.json r.err; false; }
+}
+
+# send ARG...: left in s.json
+send() {
+	at sender "$CTL" -j send "$@" --netdev memnic0 --connect $TO:$PORT \
+		> s.json 2> s.err
+}
+
+# The same in the background; its process in $SENDER
+send_later() {
+	nsenter --net=/run/netns/sender "$CTL" -j send "$@" --netdev memnic0 \
+		--connect $TO:$PORT > s.json 2> s.err &
+	SENDER=$!
+}
+
+# ends PROCESS STATUS: it does so
+ends() {
+	local rc=0
+	wait "$1" || rc=$?
+	cat ./*.json ./*.err
+	[ $rc -eq "$2" ]
+}
+
+# transfer TARGET ARG...: disk0 to it, and both say that it went well
+transfer() {
+	receive "$@" --queue $QUEUE
+	send "$(disk 0)" --length $SIZE || { cat s.json s.err r.json; false; }
+	ends "$RECEIVER" 0
+	jq -e ".bytes == $BYTES" r.json
+	jq -e ".bytes == $BYTES and .copied_bytes == 0" s.json
+}
+
+# mtu BYTES
+mtu() {
+	at sender ip link set memnic0 mtu "$1"
+	at receiver ip link set memnic1 mtu "$1"
+}
+
+arrived() { cmp -n $BYTES "$SENT" "$1"; }
+
+# under_way: a transfer to the slow disk runs
+under_way() {
+	receive "$(disk 3)" --queue $QUEUE --udmabuf 4M --block-size 64K
+	send_later "$(disk 0)"
+	sleep 2
+	kill -0 "$RECEIVER"
+	kill -0 "$SENDER"
+}
+
+# works_again: nothing of what was stopped is left
+works_again() {
+	transfer "$(disk 1)"
+	arrived "$(disk 1)"
+}
+
+# ---- it arrives -------------------------------------------------------------
+
+@test "devmem: a disk arrives on another one, and nothing is copied" {
+	transfer "$(disk 1)"
+	arrived "$(disk 1)"
+	jq -e '.engine == "devmem" and .copied_bytes == 0 and .bounced == 0 and
+		.pieces > 0 and .tokens_held_max > 0' r.json
+}
+
+@test "zcrx: a disk arrives on another one, and nothing is copied" {
+	transfer "$(disk 2)" --engine zcrx
+	arrived "$(disk 2)"
+	jq -e '.engine == "zcrx" and .copied_bytes == 0 and .bounced == 0' r.json
+}
+
+@test "packets that carry no whole blocks arrive, too" {
+	for engine in devmem zcrx; do
+		mtu 1500
+		blkdiscard -z -l $SIZE "$(disk 1)"
+		transfer "$(disk 1)" --engine $engine
+		arrived "$(disk 1)"
+		# Each byte went one way or the other, and that is told.
+		jq -e '.commands > 0 and .copied_bytes ==
+			.copied.unaligned + .copied.outside + .copied.tail' r.json
+	done
+}
+
+@test "a buffer that is small against the stream is used again and again" {
+	transfer "$(disk 1)" --udmabuf 4M --block-size 256K --depth 4
+	arrived "$(disk 1)"
+	jq -e '.tokens_held_max <= 512' r.json
+}
+
+@test "a file ends where the stream does" {
+	need mkfs.ext4
+	mkfs.ext4 -q -F "$(disk 1)"
+	mkdir -p /mnt/disk
+	mount "$(disk 1)" /mnt/disk
+	head -c 5000001 "$SENT" > /mnt/disk/sent
+	sync /mnt/disk/sent
+	receive /mnt/disk/got --create --queue $QUEUE
+	send /mnt/disk/sent
+	ends "$RECEIVER" 0
+	cmp /mnt/disk/sent /mnt/disk/got
+	jq -e '.copied.tail == 5000001 % 4096 or .copied.tail > 0' r.json
+}
+
+# ---- what is told -----------------------------------------------------------
+
+@test "check says that NIC and disk can share a buffer" {
+	at receiver "$CTL" check "$(disk 1)" --netdev memnic1 --queue $QUEUE > out
+	cat out
+	grep -q '^nic .*memnic1' out
+	grep -q '^receive  *yes' out
+	grep -q '^send  *yes' out
+	grep -q '^device  *yes' out
+	at receiver "$CTL" -j check "$(disk 1)" --netdev memnic1 > json
+	jq -e '.usable' json
+	# The queue is free again.
+	at receiver "$CTL" check --netdev memnic1 --queue $QUEUE
+}
+
+@test "without a copy, what is no whole block is refused, and the sender told" {
+	receive "$(disk 1)" --queue $QUEUE --no-copy
+	# A header of three bytes, in a packet of its own.
+	at sender bash -c "exec 3<> /dev/tcp/$TO/$PORT; printf abc >&3; sleep 1
+		head -c 1M /dev/zero >&3; cat <&3" || :
+	ends "$RECEIVER" 1
+	jq -e '.error.what | test("without a copy")' r.json
+}
+
+@test "a queue that is in use is named" {
+	receive "$(disk 1)" --queue $QUEUE
+	AS=(nsenter --net=/run/netns/receiver)
+	fails 1 'memory of somebody else' 'another --queue' -- receive "$(disk 2)" \
+		--netdev memnic1 --listen $TO:9 --queue $QUEUE
+	fails 1 'memory of somebody else' 'another --queue' -- receive "$(disk 2)" \
+		--netdev memnic1 --listen $TO:9 --queue $QUEUE --engine zcrx
+	fails 1 'no receive queue 99' 'ethtool -L memnic1' -- receive "$(disk 2)" \
+		--netdev memnic1 --listen $TO:9 --queue 99
+	kill -INT "$RECEIVER"
+	ends "$RECEIVER" 130
+}
+
+@test "headers that are not split off are named, with the command that helps" {
+	need ethtool
+	AS=(nsenter --net=/run/netns/receiver)
+	at receiver ethtool -G memnic1 tcp-data-split off
+	for engine in devmem zcrx; do
+		fails 1 'not split off' 'ethtool -G memnic1 tcp-data-split on' \
+			-- receive "$(disk 1)" --netdev memnic1 --listen $TO:9 \
+			--queue $QUEUE --engine $engine
+	done
+	at receiver ethtool -G memnic1 tcp-data-split on
+}
+
+@test "a stream that comes through another queue is refused" {
+	for engine in devmem zcrx; do
+		receive "$(disk 1)" --queue $((QUEUE + 1)) --engine $engine
+		send_later "$(disk 0)" --length $SIZE
+		ends "$RECEIVER" 1
+		jq -e '.error | (.what | test("does not come through queue")) and
+			(.advice | test("ethtool -N memnic1"))' r.json
+		ends "$SENDER" 1
+	done
+}
+
+@test "a NIC that is not there, and one that cannot, are named" {
+	AS=(nsenter --net=/run/netns/receiver)
+	fails 1 'none-such' 'ip link' -- receive "$(disk 1)" --netdev none-such \
+		--listen :9
+	at receiver ip link set lo up
+	fails 1 'lo' 'another NIC' -- receive "$(disk 1)" --netdev lo \
+		--listen 127.0.0.1:9 --queue 0
+	AS=(nsenter --net=/run/netns/sender)
+	fails 1 'Connection refused' 'start the receiver first' -- send \
+		"$(disk 0)" --netdev memnic0 --connect $TO:9
+}
+
+# ---- it is stopped ----------------------------------------------------------
+
+@test "a sender that is killed fails the receiver, which says how far it came" {
+	under_way
+	kill -9 "$SENDER"
+	ends "$RECEIVER" 1
+	jq -e '.error.code == "ECONNRESET" and .bytes < '$BYTES r.json
+	works_again
+}
+
+@test "a receiver that is killed fails the sender" {
+	under_way
+	kill -9 "$RECEIVER"
+	ends "$SENDER" 1
+	jq -e '.error.code | . == "ECONNRESET" or . == "EPIPE"' s.json
+	works_again
+}
+
+@test "a signal ends either side in order, and fails the other" {
+	under_way
+	kill -INT "$RECEIVER"
+	ends "$RECEIVER" 130
+	jq -e '.error.code == "EINTR"' r.json
+	ends "$SENDER" 1
+	works_again
+}
+
+@test "a NIC that goes down is the end, and is named" {
+	under_way
+	at receiver ip link set memnic1 down
+	ends "$RECEIVER" 1
+	jq -e '.error | .code == "ENETDOWN" and .object == "memnic1"' r.json
+	at receiver ip link set memnic1 up
+	kill -INT "$SENDER"
+	wait "$SENDER" || :
+	works_again
+}
