@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # blkdmabufctl with ASan and UBSan: suites that it passes as it is, it passes without a
-# mistake with memory, and without a leak. In the VM, selftests/sanitized.bats goes on.
+# mistake with memory, and without a leak.
 
 setup() {
 	cd "$BATS_TEST_DIRNAME/../.."
