@@ -12,10 +12,8 @@
 #include <linux/posix_types.h>	/* for the next one */
 #include <linux/ethtool.h>
 #include <linux/ethtool_netlink.h>
-#include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/netdev.h>
-#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -26,6 +24,7 @@
 
 #include "blkdmabufctl-wire.h"
 #include "netdev.h"
+#include "netlink.h"
 
 /* Newer than the headers of some distributions. */
 #define RINGS_TCP_DATA_SPLIT	11
@@ -34,151 +33,19 @@
 #define SPLIT_OFF		1
 #define SPLIT_ON		2
 
-/* ---- Netlink: one request, and a call for each answer ---- */
-
-struct request {
-	struct nlmsghdr		nlh;
-	union {
-		struct genlmsghdr	genl;
-		struct ifinfomsg	link;
-	};
-	char			attrs[128];
-};
-
-typedef void (*answer_fn)(const struct nlmsghdr *nlh, void *arg);
-
-static void *add_attr(struct request *req, unsigned short type,
-		      const void *data, size_t len)
-{
-	struct nlattr *attr = (void *)req + NLMSG_ALIGN(req->nlh.nlmsg_len);
-
-	attr->nla_type = type;
-	attr->nla_len = NLA_HDRLEN + len;
-	if (len)
-		memcpy((char *)attr + NLA_HDRLEN, data, len);
-	req->nlh.nlmsg_len = NLMSG_ALIGN(req->nlh.nlmsg_len) +
-			     NLMSG_ALIGN(attr->nla_len);
-	return attr;
-}
-
-/* The attributes in @data by their type; those above @max are left out. */
-static void find_attrs(const void *data, size_t len, const struct nlattr **found,
-		       unsigned int max)
-{
-	const struct nlattr *attr = data;
-	unsigned int type;
-
-	for (type = 0; type <= max; type++)
-		found[type] = NULL;
-	while (len >= NLA_HDRLEN && attr->nla_len >= NLA_HDRLEN &&
-	       attr->nla_len <= len) {
-		type = attr->nla_type & NLA_TYPE_MASK;
-		if (type <= max)
-			found[type] = attr;
-		if ((size_t)NLA_ALIGN(attr->nla_len) >= len)
-			break;
-		len -= NLA_ALIGN(attr->nla_len);
-		attr = (void *)attr + NLA_ALIGN(attr->nla_len);
-	}
-}
-
-static const void *attr_data(const struct nlattr *attr)
-{
-	return (const char *)attr + NLA_HDRLEN;
-}
-
-static uint32_t attr_u32(const struct nlattr *attr)
-{
-	return *(const uint32_t *)attr_data(attr);
-}
-
-/* 0 at the end of the answers, 1 if there are more of them, or -errno. */
-static int read_answers(const char *buf, int len, answer_fn answer, void *arg)
-{
-	const struct nlmsghdr *nlh = (const void *)buf;
-	int err;
-
-	for (; NLMSG_OK(nlh, (unsigned int)len); nlh = NLMSG_NEXT(nlh, len)) {
-		if (nlh->nlmsg_type == NLMSG_DONE)
-			return 0;
-		if (nlh->nlmsg_type == NLMSG_ERROR) {
-			err = ((struct nlmsgerr *)NLMSG_DATA(nlh))->error;
-			return err;
-		}
-		answer(nlh, arg);
-	}
-	return 1;
-}
-
-static int ask(int protocol, struct request *req, answer_fn answer, void *arg)
-{
-	char buf[16384] __attribute__((aligned(NLMSG_ALIGNTO)));
-	int sock, ret, len;
-
-	sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
-	if (sock < 0)
-		return -errno;
-	/* Without NLM_F_DUMP there is one answer, and the acknowledgement. */
-	req->nlh.nlmsg_flags |= NLM_F_REQUEST |
-		(req->nlh.nlmsg_flags & NLM_F_DUMP ? 0 : NLM_F_ACK);
-	ret = send(sock, req, req->nlh.nlmsg_len, 0) < 0 ? -errno : 1;
-	while (ret > 0) {
-		len = recv(sock, buf, sizeof(buf), 0);
-		ret = len < 0 ? -errno : read_answers(buf, len, answer, arg);
-	}
-	close(sock);
-	return ret;
-}
-
-static void family_answer(const struct nlmsghdr *nlh, void *arg)
-{
-	const struct nlattr *attrs[CTRL_ATTR_MAX + 1];
-	const struct genlmsghdr *genl = NLMSG_DATA(nlh);
-
-	find_attrs(genl + 1, nlh->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN), attrs,
-		   CTRL_ATTR_MAX);
-	if (attrs[CTRL_ATTR_FAMILY_ID])
-		*(uint16_t *)arg =
-			*(const uint16_t *)attr_data(attrs[CTRL_ATTR_FAMILY_ID]);
-}
-
-static void genl_request(struct request *req, uint16_t family, uint8_t cmd)
-{
-	*req = (struct request) {
-		.nlh = { .nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN),
-			 .nlmsg_type = family },
-		.genl = { .cmd = cmd, .version = 1 },
-	};
-}
-
-/* The family's number, or -errno. */
-static int genl_family(const char *name)
-{
-	struct request req;
-	uint16_t id = 0;
-	int ret;
-
-	genl_request(&req, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
-	add_attr(&req, CTRL_ATTR_FAMILY_NAME, name, strlen(name) + 1);
-	ret = ask(NETLINK_GENERIC, &req, family_answer, &id);
-	return ret ? ret : id;
-}
-
 /* ---- What a NIC is like ---- */
 
 static void queue_answer(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *attrs[NETDEV_A_QUEUE_MAX + 1];
-	const struct genlmsghdr *genl = NLMSG_DATA(nlh);
 	struct netif *nic = arg;
 	uint32_t id;
 
-	find_attrs(genl + 1, nlh->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN), attrs,
-		   NETDEV_A_QUEUE_MAX);
+	netlink_find_genl(nlh, attrs, NETDEV_A_QUEUE_MAX);
 	if (!attrs[NETDEV_A_QUEUE_ID] || !attrs[NETDEV_A_QUEUE_TYPE] ||
-	    attr_u32(attrs[NETDEV_A_QUEUE_TYPE]) != NETDEV_QUEUE_TYPE_RX)
+	    netlink_u32(attrs[NETDEV_A_QUEUE_TYPE]) != NETDEV_QUEUE_TYPE_RX)
 		return;
-	id = attr_u32(attrs[NETDEV_A_QUEUE_ID]);
+	id = netlink_u32(attrs[NETDEV_A_QUEUE_ID]);
 	if (id >= nic->rx_queues)
 		nic->rx_queues = id + 1;
 	if (id < MAX_QUEUES && (attrs[NETDEV_A_QUEUE_DMABUF] ||
@@ -187,51 +54,60 @@ static void queue_answer(const struct nlmsghdr *nlh, void *arg)
 		nic->taken |= 1ULL << id;
 }
 
-static int look_at_queues(struct netif *nic)
+/* Ask a family of generic netlink about the NIC. */
+static int ask_family(const char *name, struct netif *nic,
+		      void (*fill)(struct netlink_request *req, int family,
+				   const struct netif *nic),
+		      netlink_answer answer)
 {
-	int family = genl_family(NETDEV_FAMILY_NAME);
-	struct request req;
+	int sock = netlink_open(NETLINK_GENERIC), ret;
+	struct netlink_request req;
 
-	if (family < 0)
-		return family;
-	genl_request(&req, family, NETDEV_CMD_QUEUE_GET);
-	req.nlh.nlmsg_flags = NLM_F_DUMP;
-	add_attr(&req, NETDEV_A_QUEUE_IFINDEX, &nic->index,
-		 sizeof(nic->index));
-	return ask(NETLINK_GENERIC, &req, queue_answer, nic);
+	if (sock < 0)
+		return sock;
+	ret = netlink_family(sock, name);
+	if (ret >= 0) {
+		fill(&req, ret, nic);
+		ret = netlink_ask(sock, &req, answer, nic, NULL);
+	}
+	close(sock);
+	return ret;
+}
+
+static void queue_request(struct netlink_request *req, int family,
+			  const struct netif *nic)
+{
+	netlink_begin(req, family, NETDEV_CMD_QUEUE_GET);
+	req->nlh.nlmsg_flags = NLM_F_DUMP;
+	netlink_put(req, NETDEV_A_QUEUE_IFINDEX, &nic->index,
+		    sizeof(nic->index));
 }
 
 static void rings_answer(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *attrs[RINGS_HDS_THRESH + 1];
-	const struct genlmsghdr *genl = NLMSG_DATA(nlh);
 	struct netif *nic = arg;
 
-	find_attrs(genl + 1, nlh->nlmsg_len - NLMSG_LENGTH(GENL_HDRLEN), attrs,
-		   RINGS_HDS_THRESH);
+	netlink_find_genl(nlh, attrs, RINGS_HDS_THRESH);
 	nic->rings = true;
 	if (attrs[RINGS_TCP_DATA_SPLIT])
 		nic->split = *(const uint8_t *)
-			     attr_data(attrs[RINGS_TCP_DATA_SPLIT]);
+			     netlink_data(attrs[RINGS_TCP_DATA_SPLIT]);
 	if (attrs[RINGS_HDS_THRESH])
-		nic->hds_thresh = attr_u32(attrs[RINGS_HDS_THRESH]);
+		nic->hds_thresh = netlink_u32(attrs[RINGS_HDS_THRESH]);
 }
 
-/* Not all kernels have this family, and not all drivers know rings. */
-static void look_at_rings(struct netif *nic)
+static void rings_request(struct netlink_request *req, int family,
+			  const struct netif *nic)
 {
-	int family = genl_family(ETHTOOL_GENL_NAME);
 	struct nlattr *header;
-	struct request req;
 
-	if (family < 0)
-		return;
-	genl_request(&req, family, ETHTOOL_MSG_RINGS_GET);
-	header = add_attr(&req, ETHTOOL_A_RINGS_HEADER | NLA_F_NESTED, NULL, 0);
-	add_attr(&req, ETHTOOL_A_HEADER_DEV_INDEX, &nic->index,
-		 sizeof(nic->index));
+	netlink_begin(req, family, ETHTOOL_MSG_RINGS_GET);
+	header = netlink_put(req, ETHTOOL_A_RINGS_HEADER | NLA_F_NESTED, NULL,
+			     0);
+	netlink_put(req, ETHTOOL_A_HEADER_DEV_INDEX, &nic->index,
+		    sizeof(nic->index));
 	header->nla_len += NLA_HDRLEN + sizeof(nic->index);
-	ask(NETLINK_GENERIC, &req, rings_answer, nic);
 }
 
 static void link_answer(const struct nlmsghdr *nlh, void *arg)
@@ -241,26 +117,31 @@ static void link_answer(const struct nlmsghdr *nlh, void *arg)
 	struct netif *nic = arg;
 
 	nic->up = link->ifi_flags & IFF_UP;
-	find_attrs(link + 1, nlh->nlmsg_len - NLMSG_LENGTH(sizeof(*link)),
-		   attrs, IFLA_XDP);
+	netlink_find(link + 1, nlh->nlmsg_len - NLMSG_LENGTH(sizeof(*link)),
+		     attrs, IFLA_XDP);
 	if (!attrs[IFLA_XDP])
 		return;
-	find_attrs(attr_data(attrs[IFLA_XDP]),
-		   attrs[IFLA_XDP]->nla_len - NLA_HDRLEN, xdp,
-		   IFLA_XDP_ATTACHED);
+	netlink_find(netlink_data(attrs[IFLA_XDP]),
+		     attrs[IFLA_XDP]->nla_len - NLA_HDRLEN, xdp,
+		     IFLA_XDP_ATTACHED);
 	nic->xdp = xdp[IFLA_XDP_ATTACHED] &&
-		   *(const uint8_t *)attr_data(xdp[IFLA_XDP_ATTACHED]);
+		   *(const uint8_t *)netlink_data(xdp[IFLA_XDP_ATTACHED]);
 }
 
 static int look_at_link(struct netif *nic)
 {
-	struct request req = {
+	struct netlink_request req = {
 		.nlh = { .nlmsg_len = NLMSG_LENGTH(sizeof(req.link)),
 			 .nlmsg_type = RTM_GETLINK },
 		.link = { .ifi_index = nic->index },
 	};
+	int sock = netlink_open(NETLINK_ROUTE), ret;
 
-	return ask(NETLINK_ROUTE, &req, link_answer, nic);
+	if (sock < 0)
+		return sock;
+	ret = netlink_ask(sock, &req, link_answer, nic, NULL);
+	close(sock);
+	return ret;
 }
 
 static void look_at_driver(struct netif *nic)
@@ -289,9 +170,11 @@ int netif_look(struct netif *nic, const char *name)
 	look_at_driver(nic);
 	ret = look_at_link(nic);
 	if (!ret)
-		ret = look_at_queues(nic);
+		ret = ask_family(NETDEV_FAMILY_NAME, nic, queue_request,
+				 queue_answer);
+	/* Not all kernels have this family, and not all drivers know rings. */
 	if (!ret)
-		look_at_rings(nic);
+		ask_family(ETHTOOL_GENL_NAME, nic, rings_request, rings_answer);
 	return ret;
 }
 
@@ -512,7 +395,7 @@ int netif_watched(int watch, const struct netif *nic)
 	int len;
 
 	while ((len = recv(watch, buf, sizeof(buf), 0)) > 0)
-		read_answers(buf, len, watch_answer, &watched);
+		netlink_read(buf, len, watch_answer, &watched, NULL);
 	return watched.err;
 }
 
