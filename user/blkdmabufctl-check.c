@@ -760,9 +760,7 @@ static int tell_usable(struct checks *c)
 int cmd_check(const struct options *o)
 {
 	struct checks c = {
-		.o = o, .list = json_object_new_array(),
-		.pairs = json_object_new_array(), .usable = true,
-		.copy = o->allow_copy,
+		.o = o, .usable = true, .copy = o->allow_copy,
 	};
 	struct blkdmabuf_ctl *ctl;
 	struct buffers bufs;
@@ -775,6 +773,8 @@ int cmd_check(const struct options *o)
 		ret = buffers_open(&bufs, o);
 	if (ret)
 		return ret;
+	c.list = json_object_new_array();
+	c.pairs = json_object_new_array();
 	check_system(&c, &ctl);
 	if (o->netdev)
 		check_netif(&c, o->netdev, &bufs, &binding);
@@ -784,5 +784,9 @@ int cmd_check(const struct options *o)
 		close(binding);
 	blkdmabuf_ctl_close(ctl);
 	buffers_close(&bufs);
-	return ret ?: tell_usable(&c);
+	if (!ret)
+		return tell_usable(&c);
+	json_object_put(c.list);
+	json_object_put(c.pairs);
+	return ret;
 }
