@@ -190,7 +190,8 @@ static const struct option options[] = {
 	},
 	[OPT_UDMABUF] = {
 		"udmabuf", 0, T_SIZE, "SIZE", K_NONE,
-		C(CHECK) | C(REGISTER) | WIRE, FIELD(udmabuf), "use new memory of this size"
+		C(CHECK) | C(REGISTER) | WIRE, FIELD(udmabuf),
+		"use new memory of this size"
 	},
 	[OPT_HEAP_SIZE] = {
 		"heap", 0, T_STRING, "NAME:SIZE", K_HEAP, C(REGISTER) | WIRE,
@@ -255,8 +256,8 @@ static const struct option options[] = {
 		FIELD(offset), "start there on the device or in the file"
 	},
 	[OPT_LENGTH] = {
-		"length", 0, T_SIZE, "SIZE", K_NONE, MOVING | WIRE, FIELD(length),
-		"that much; otherwise to the end of the source"
+		"length", 0, T_SIZE, "SIZE", K_NONE, MOVING | WIRE,
+		FIELD(length), "that much; otherwise to the end of the source"
 	},
 	[OPT_BUF_OFFSET] = {
 		"buf-offset", 0, T_SIZE, "SIZE", K_NONE, C(READ) | C(WRITE),
@@ -288,8 +289,8 @@ static const struct option options[] = {
 	},
 	[OPT_CREATE] = {
 		"create", 0, T_FLAG, NULL, K_NONE,
-		C(WRITE) | C(COPY) | C(RECEIVE), FIELD(create), "make the file that is written to, if it is not "
-		"there"
+		C(WRITE) | C(COPY) | C(RECEIVE), FIELD(create),
+		"make the file that is written to, if it is not there"
 	},
 	[OPT_FORCE] = {
 		"force", 0, T_FLAG, NULL, K_NONE,
