@@ -557,21 +557,12 @@ static int memnic_queue_stop(struct net_device *dev, void *per_queue_mem,
 	return 0;
 }
 
-/* Not the netdev's parent in another namespace, or whatever it will be. */
-static struct device *memnic_queue_dma_dev(struct net_device *dev, int idx)
-{
-	struct memnic *nic = netdev_priv(dev);
-
-	return nic->dma;
-}
-
 static const struct netdev_queue_mgmt_ops memnic_queue_ops = {
 	.ndo_queue_mem_size	= sizeof(struct memnic_queue_mem),
 	.ndo_queue_mem_alloc	= memnic_queue_mem_alloc,
 	.ndo_queue_mem_free	= memnic_queue_mem_free,
 	.ndo_queue_start	= memnic_queue_start,
 	.ndo_queue_stop		= memnic_queue_stop,
-	.ndo_queue_get_dma_dev	= memnic_queue_dma_dev,
 };
 
 /* ---- The device ---- */
