@@ -322,7 +322,7 @@ sanitized: user ## blkdmabufctl with ASan and UBSan in build/asan
 	$(Q)for f in bpf bpftool kernel linux vmlinux.h vmlinux.h.stamp; do \
 		ln -sfn ../$$f $(ASAN)/$$f; done
 	$(Q)$(MAKE) B=$(ASAN) LDFLAGS=-fsanitize=address,undefined \
-		CFLAGS='-O1 -g -fsanitize=address,undefined -Wno-error' \
+		CFLAGS='-O1 -g -fsanitize=address,undefined -w' \
 		$(ASAN)/user/blkdmabufctl
 
 # The clang-tidy of the clang that builds the policies. The engine for fio has headers

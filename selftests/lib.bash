@@ -5,7 +5,7 @@
 TOP=${TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 OUT=${OUT:-$TOP/build}
 BIN=$TOP/build/selftests
-CTL=${BLKDMABUFCTL:-$TOP/build/user/blkdmabufctl}
+CTL=$TOP/build/user/blkdmabufctl
 BPFTOOL=$TOP/build/bpftool/bpftool
 MODULES=${MODULES:-$TOP/build/${KERNEL:-kernel}/modules}
 export TOP OUT BIN CTL BPFTOOL MODULES
