@@ -61,10 +61,13 @@ setup() {
 	setup_nic receiver memnic1 $TO
 }
 
+# By name: bats has a job of its own.
 teardown() {
 	local job
-	for job in $(jobs -p); do kill -9 "$job" 2> /dev/null || :; done
-	wait
+	for job in ${RECEIVER:+"$RECEIVER"} ${SENDER:+"$SENDER"}; do
+		kill -9 "$job" 2> /dev/null || :
+		wait "$job" || :
+	done
 	! mountpoint -q /mnt/disk || umount /mnt/disk
 }
 
@@ -152,9 +155,9 @@ works_again() {
 		blkdiscard -z -l $SIZE "$(disk 1)"
 		transfer "$(disk 1)" --engine $engine
 		arrived "$(disk 1)"
-		# Each byte went one way or the other, and that is told.
-		jq -e '.commands > 0 and .copied_bytes ==
-			.copied.unaligned + .copied.outside + .copied.tail' r.json
+		# The disk takes pieces in multiples of 4 bytes, which they are.
+		jq '{engine, vectored, bounced, copied}' r.json
+		jq -e ".vectored > 0 and .copied_bytes < $BYTES / 100" r.json
 	done
 }
 
@@ -175,7 +178,7 @@ works_again() {
 	send /mnt/disk/sent
 	ends "$RECEIVER" 0
 	cmp /mnt/disk/sent /mnt/disk/got
-	jq -e '.copied.tail == 5000001 % 4096 or .copied.tail > 0' r.json
+	jq -e ".copied.tail == 5000001 % $(stat -fc %S /mnt/disk)" r.json
 }
 
 # ---- what is told -----------------------------------------------------------
@@ -217,6 +220,8 @@ works_again() {
 
 @test "headers that are not split off are named, with the command that helps" {
 	need ethtool
+	ethtool --help | grep -q tcp-data-split ||
+		skip "an ethtool that knows tcp-data-split is missing"
 	AS=(nsenter --net=/run/netns/receiver)
 	at receiver ethtool -G memnic1 tcp-data-split off
 	for engine in devmem zcrx; do
