@@ -52,14 +52,17 @@ checks() {
 }
 
 @test "check and register agree on where the map can be pinned" {
-	for dir in /nosuch/x /tmp/x /sys/fs/bpf/no/such; do
+	for dir in /nosuch/x /tmp/x; do
 		checks no bpffs --pin $dir
 		fails 1 $dir -- register "$DEV" --udmabuf 1M --pin $dir
 	done
-	checks yes bpffs --pin /sys/fs/bpf/new
-	"$CTL" register "$DEV" --udmabuf 1M --pin /sys/fs/bpf/new
-	checks yes bpffs --pin /sys/fs/bpf/new
-	rm -r /sys/fs/bpf/new
+	for dir in /sys/fs/bpf/new /sys/fs/bpf/all/of/it; do
+		checks yes bpffs --pin $dir
+		[ ! -e $dir ]
+		"$CTL" register "$DEV" --udmabuf 1M --pin $dir
+		checks yes bpffs --pin $dir
+	done
+	rm -r /sys/fs/bpf/new /sys/fs/bpf/all
 }
 
 @test "check does not say that a device can do it without having tried" {
