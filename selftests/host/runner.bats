@@ -27,6 +27,16 @@ setup() {
 			suite=selftests/$suite.bats
 			sed -n 's/^# tap: //p' "$suite" > "$out/$name.tap"
 			grep -q '# dies' "$suite" && exit 1
+			if grep -q '# meets' "$suite"; then
+				touch "build/met.$name"
+				for _ in {1..50}; do
+					set -- build/met.*
+					[ $# = 2 ] && break
+					sleep 0.1
+				done
+				[ $# = 2 ] || exit 1
+			fi
+			! grep -q '# stays' "$suite" || sleep 60
 			{
 				echo "blkdmabuf-log: begin $name"
 				sed -n 's/^# log: //p' "$suite"
@@ -162,4 +172,28 @@ last() { printf '%s\n' "${lines[-1]}"; }
 	sed -i s/setup_file/setup/ selftests/host/long.bats
 	TEST_TIMEOUT=1 run selftests/run --host
 	[ "$status" -ne 0 ]
+}
+
+@test "two boots are under way at a time, and both are counted" {
+	suite one 'vm: nvme=1' 'meets' 'tap: 1..1' 'tap: ok 1 a'
+	suite two 'vm: nvme=2' 'meets' 'tap: 1..2' 'tap: ok 1 a' 'tap: not ok 2 b'
+	run selftests/run
+	[ "$status" -eq 1 ]
+	[ "$(last)" = "6 passed, 1 failed, 0 skipped" ]
+	[[ $output == *"# failed: two: not ok 2 b"* ]]
+	rm build/met.*
+	JOBS=1 run selftests/run
+	[[ $output == *"the VM lives to the end"* ]]
+}
+
+@test "who ends the run ends what it has started" {
+	suite one 'vm: nvme=1' 'stays' 'tap: 1..1' 'tap: ok 1 a'
+	suite two 'vm: nvme=2' 'stays' 'tap: 1..1' 'tap: ok 1 a'
+	selftests/run > out 2>&1 3>&- &
+	until [ "$(wc -l < build/boots)" = 2 ]; do sleep 0.1; done 2> /dev/null
+	kill $!
+	run wait $!
+	sleep 0.5
+	! pgrep -f "$PWD/selftests/vm name=" || false
+	[ -z "$(ls build/vm/output.* build/vm/results.* 2> /dev/null)" ]
 }
