@@ -17,7 +17,6 @@
 
 #include "dmabuf.h"
 #include "module.h"
-#include "netdev.h"
 #include "tap.h"
 
 #define PORT		7000	/* of queue 0, see kmod/memnic.c */
@@ -199,7 +198,7 @@ static int try_bind(struct bound *b, unsigned int queue)
 	char *why = NULL;
 	int ret;
 
-	ret = netdev_bind_rx("memnic0", b->fd, &queue, 1, &b->id, &why);
+	ret = blkdmabuf_net_bind_rx("memnic0", b->fd, &queue, 1, &b->id, &why);
 	if (ret < 0)
 		printf("# %s\n", why ?: strerror(-ret));
 	free(why);
@@ -534,7 +533,7 @@ TEST(sent_out_of_a_buffer)
 	wire_up(4148);
 	buffer_up(&b);
 	data_fill(b.mem, 0, BUF, 5);
-	b.binding = netdev_bind_tx("memnic0", b.fd, &b.id, &why);
+	b.binding = blkdmabuf_net_bind_tx("memnic0", b.fd, &b.id, &why);
 	if (b.binding < 0)
 		tap_fail(__FILE__, __LINE__, "%s", why ?: strerror(-b.binding));
 	CHECK_EQ(pipe(pipes), 0);

@@ -23,7 +23,6 @@
 #include <unistd.h>
 
 #include "blkdmabufctl-wire.h"
-#include "netdev.h"
 #include "netlink.h"
 
 /* Newer than the headers of some distributions. */
@@ -317,7 +316,7 @@ int netif_bind_rx(const struct netif *nic, int dmabuf, const uint32_t *queues,
 	char *why = NULL;
 	int ret;
 
-	ret = netdev_bind_rx(nic->name, dmabuf, queues, nr, id, &why);
+	ret = blkdmabuf_net_bind_rx(nic->name, dmabuf, queues, nr, id, &why);
 	if (ret < 0) {
 		netif_refused(nic, say("bind a dma-buf to receive queue %u of",
 				       queues[0]), queues[0], ret, why);
@@ -333,7 +332,7 @@ int netif_bind_tx(const struct netif *nic, int dmabuf, uint32_t *id)
 	char *why = NULL;
 	int ret;
 
-	ret = netdev_bind_tx(nic->name, dmabuf, id, &why);
+	ret = blkdmabuf_net_bind_tx(nic->name, dmabuf, id, &why);
 	if (ret < 0) {
 		advice = bind_advice(nic, ret, why);
 		if (ret == -EOPNOTSUPP)
@@ -579,7 +578,7 @@ static void try_rx(struct checks *c, const struct netif *nic, int dmabuf,
 			queue = i;
 	if (given(c->o, OPT_QUEUE))
 		queue = c->o->queue;
-	*binding = netdev_bind_rx(nic->name, dmabuf, &queue, 1, &id, &why);
+	*binding = blkdmabuf_net_bind_rx(nic->name, dmabuf, &queue, 1, &id, &why);
 	obstacle = netif_obstacle(nic, queue, &advice);
 	if (*binding >= 0)
 		tell(c, "receive", YES, say("a dma-buf binds to queue %u",
@@ -600,7 +599,7 @@ static void try_tx(struct checks *c, const struct netif *nic, int dmabuf)
 	uint32_t id;
 	int ret;
 
-	ret = netdev_bind_tx(nic->name, dmabuf, &id, &why);
+	ret = blkdmabuf_net_bind_tx(nic->name, dmabuf, &id, &why);
 	tell(c, "send", ret >= 0 ? YES : INFO, ret >= 0 ?
 	     "a dma-buf binds for sending" :
 	     say("a dma-buf does not bind for sending: %s%s%s", strerror(-ret),

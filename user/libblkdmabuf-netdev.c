@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-#include "netdev.h"
+#include "libblkdmabuf.h"
 #include "netlink.h"
 
 #include <linux/netdev.h>
@@ -72,13 +72,13 @@ static int netdev_bind(uint8_t cmd, const char *ifname, int fd,
 	return ret;
 }
 
-int netdev_bind_rx(const char *ifname, int fd, const uint32_t *queues,
+int blkdmabuf_net_bind_rx(const char *ifname, int fd, const uint32_t *queues,
 		   unsigned int nr, uint32_t *id, char **why)
 {
 	return netdev_bind(NETDEV_CMD_BIND_RX, ifname, fd, queues, nr, id, why);
 }
 
-int netdev_bind_tx(const char *ifname, int fd, uint32_t *id, char **why)
+int blkdmabuf_net_bind_tx(const char *ifname, int fd, uint32_t *id, char **why)
 {
 	return netdev_bind(NETDEV_CMD_BIND_TX, ifname, fd, NULL, 0, id, why);
 }

@@ -606,6 +606,27 @@ int blkdmabuf_vfio_dmabuf(int device, unsigned int bar,
 			  unsigned int nr);
 
 /**
+ * blkdmabuf_net_bind_rx - let receive queues of a network device use a dma-buf
+ * @ifname: the device, in the network namespace of the caller
+ * @fd: the dma-buf
+ * @queues: its receive queues
+ * @nr: how many
+ * @id: out: the binding, as in the control messages of recvmsg()
+ * @why: out: what the kernel says to an error, for free(), or NULL
+ *
+ * For devmem TCP.  Needs CAP_NET_ADMIN.
+ *
+ * Return: a socket whose close() ends the binding; -ENODEV without such a
+ * device; otherwise what the kernel returns, -EOPNOTSUPP if the driver cannot.
+ */
+int blkdmabuf_net_bind_rx(const char *ifname, int fd, const uint32_t *queues,
+			  unsigned int nr, uint32_t *id, char **why);
+
+/** blkdmabuf_net_bind_tx - let a network device send from a dma-buf */
+int blkdmabuf_net_bind_tx(const char *ifname, int fd, uint32_t *id,
+			  char **why);
+
+/**
  * blkdmabuf_size - size of a dma-buf
  * @fd: file descriptor to look at
  * @size: out; NULL if not wanted
