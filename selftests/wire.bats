@@ -15,29 +15,10 @@
 # vm: iommu=strict nvme=4 nvme2.lba=4096 nvme3.latency=100
 
 load lib
+load wire
 
-FROM=10.99.0.1
-TO=10.99.0.2
-QUEUE=1
-PORT=$((7000 + QUEUE))	# memnic steers by destination port
 SIZE=24M
 BYTES=$((24 << 20))
-
-# at SENDER|RECEIVER COMMAND...: in its network namespace; sysfs stays as it is.
-at() {
-	local ns=$1
-	shift
-	nsenter --net="/run/netns/$ns" "$@"
-}
-
-# Where one test has left a NIC down, or with a program, the next finds it new.
-setup_nic() {
-	at "$1" ip link set "$2" xdp off
-	at "$1" ip addr flush dev "$2"
-	at "$1" ip link set "$2" up
-	at "$1" ip addr add "$3/24" dev "$2"
-	at "$1" ip link set "$2" mtu 4148
-}
 
 setup_file() {
 	local dev
@@ -48,59 +29,13 @@ setup_file() {
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return
+	SENT=$BATS_FILE_TMPDIR/sent
 	need ip nsenter
 	need_module memnic
-	SENT=$BATS_FILE_TMPDIR/sent
-	if [ ! -e /run/netns/sender ]; then
-		ip netns add sender
-		ip netns add receiver
-		ip link set memnic0 netns sender
-		ip link set memnic1 netns receiver
-	fi
-	setup_nic sender memnic0 $FROM
-	setup_nic receiver memnic1 $TO
+	setup_wire
 }
 
-# By name: bats has a job of its own.
-teardown() {
-	local job
-	for job in ${RECEIVER:+"$RECEIVER"} ${SENDER:+"$SENDER"}; do
-		kill -9 "$job" 2> /dev/null || :
-		wait "$job" || :
-	done
-	! mountpoint -q /mnt/disk || umount /mnt/disk
-}
-
-listening() { at receiver ss -Hltn "sport = :$PORT" | grep -q .; }
-
-# receive ARG...: in the background; left in r.json, its process in $RECEIVER
-receive() {
-	nsenter --net=/run/netns/receiver "$CTL" -j receive "$@" --netdev memnic1 \
-		--listen $TO:$PORT > r.json 2> r.err &
-	RECEIVER=$!
-	wait_until 20 listening || { cat r.json r.err; false; }
-}
-
-# send ARG...: left in s.json
-send() {
-	at sender "$CTL" -j send "$@" --netdev memnic0 --connect $TO:$PORT \
-		> s.json 2> s.err
-}
-
-# The same in the background; its process in $SENDER
-send_later() {
-	nsenter --net=/run/netns/sender "$CTL" -j send "$@" --netdev memnic0 \
-		--connect $TO:$PORT > s.json 2> s.err &
-	SENDER=$!
-}
-
-# ends PROCESS STATUS: it does so
-ends() {
-	local rc=0
-	wait "$1" || rc=$?
-	cat ./*.json ./*.err
-	[ $rc -eq "$2" ]
-}
+teardown() { teardown_wire; }
 
 # transfer TARGET ARG...: disk0 to it, and both say that it went well
 transfer() {
@@ -109,12 +44,6 @@ transfer() {
 	ends "$RECEIVER" 0
 	jq -e ".bytes == $BYTES" r.json
 	jq -e ".bytes == $BYTES and .copied_bytes == 0" s.json
-}
-
-# mtu BYTES
-mtu() {
-	at sender ip link set memnic0 mtu "$1"
-	at receiver ip link set memnic1 mtu "$1"
 }
 
 arrived() { cmp -n $BYTES "$SENT" "$1"; }
@@ -147,6 +76,22 @@ works_again() {
 	transfer "$(disk 2)" --engine zcrx
 	arrived "$(disk 2)"
 	jq -e '.engine == "zcrx" and .copied_bytes == 0 and .bounced == 0' r.json
+}
+
+@test "the example wire-to-disk does it, in 150 lines" {
+	for bytes in 4148 1500; do
+		mtu $bytes
+		blkdiscard -z -l $SIZE "$(disk 1)"
+		nsenter --net=/run/netns/receiver \
+			"$TOP/build/user/examples/wire-to-disk" "$(disk 1)" \
+			memnic1 $QUEUE $PORT > out 2>&1 &
+		RECEIVER=$!
+		wait_until 20 listening || { cat out; false; }
+		send "$(disk 0)" --length $SIZE || { cat s.json s.err out; false; }
+		ends "$RECEIVER" 0
+		[ "$(cat out)" = "$BYTES bytes" ]
+		arrived "$(disk 1)"
+	done
 }
 
 @test "packets that carry no whole blocks arrive, too" {
