@@ -288,6 +288,7 @@ TEST(what_waits_for_a_tag_is_not_waited_for)
  */
 struct gag {
 	volatile uint32_t	*control;
+	volatile uint32_t	*cc;		/* of the controller, to disable it */
 	volatile bool		stuck;	/* the driver touches it no more */
 	volatile bool		end;
 	uint64_t		until_ms;
@@ -366,16 +367,6 @@ static volatile uint32_t *vector_control(const char *pci)
 	return pci_register(pci, offset & 7, (offset & ~7U) + 12);
 }
 
-/* CC.EN = 0 behind the driver's back: what the controller had it forgets. */
-static void knock_out(const char *serial)
-{
-	char pci[128];
-
-	snprintf(pci, sizeof(pci), "/sys/block/%s/device/device",
-		 disk_by_serial(serial) + strlen("/dev/"));
-	*pci_register(pci, 0, 0x14) &= ~1;
-}
-
 static void gag_start(struct gag *g, const char *serial)
 {
 	struct sched_param first = { .sched_priority = 1 };
@@ -386,6 +377,7 @@ static void gag_start(struct gag *g, const char *serial)
 		 disk_by_serial(serial) + strlen("/dev/"));
 	snprintf(pci, sizeof(pci), "%s/device", g->ctrl);
 	g->control = vector_control(pci);
+	g->cc = pci_register(pci, 0, 0x14);
 	g->until_ms = now_ms() + 30000;
 	CHECK_EQ(pthread_create(&g->thread, NULL, gag_run, g), 0);
 	CHECK_EQ(pthread_setschedparam(g->thread, SCHED_FIFO, &first), 0);
@@ -427,13 +419,16 @@ static void gag_end(struct gag *g)
  * Begin a reset that gets stuck in @state.  The driver may have been quicker
  * than the gag; then it is over, and what was submitted has come back.
  */
-static bool reset_sticks(struct gag *g, const char *serial, const char *state)
+static bool reset_sticks(struct gag *g, const char *state)
 {
 	uint64_t end = now_ms() + 5000;
 
-	/* A controller that is out is not asked to delete its queues. */
+	/*
+	 * CC.EN = 0 behind the driver's back: what the controller had it forgets,
+	 * and it is not asked to delete its queues.
+	 */
 	if (!strcmp(state, "connecting"))
-		knock_out(serial);
+		*g->cc &= ~1;
 	CHECK_EQ(pthread_create(&g->reset, NULL, reset_run, g), 0);
 	while (!state_is(g, state) && now_ms() < end)
 		sleep_ms(1);
@@ -468,7 +463,7 @@ static void stuck(const char *serial, unsigned int before, const char *state)
 			rig_sqe(&r, READ_CMD, i * LEN, LEN, i * LEN);
 		if (before)
 			CHECK_EQ(io_uring_submit(&rig_uring), before);
-		if (reset_sticks(&g, serial, state))
+		if (reset_sticks(&g, state))
 			break;
 		CHECK(++tries < 10);
 		for (i = 0; i < before; i++)

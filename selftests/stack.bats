@@ -423,6 +423,7 @@ multipath() {
 		unmap
 		ended
 		finish
+		read 0 64K 0
 		start read 0 64K 0
 		waiting 50
 		unregister
