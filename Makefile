@@ -33,6 +33,7 @@ all: ## build kernel, tools, policies and programs
 .PHONY: demo
 demo: deps ## the main job in a VM, with an account of it and build/demo.json
 	$(Q)$(MAKE) all
+	$(Q)kern/build kernel kmod
 	$(Q)selftests/run --demo
 
 .PHONY: test
