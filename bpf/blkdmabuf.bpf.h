@@ -25,6 +25,7 @@
 #define EINVAL		22
 #define ENOSPC		28
 #define EMSGSIZE	90
+#define EOPNOTSUPP	95
 #define ENOBUFS		105
 #define EDQUOT		122
 

@@ -100,6 +100,9 @@ s32 BLKDMABUF_OP(near_place, struct blk_dmabuf_desc *desc)
 	/* What buffer holds what is to be written, the application knows. */
 	if (desc->slot != BLK_DMABUF_SLOT_ANY || desc->write)
 		return 0;
+	/* One slot at the same offset is no place for several pieces. */
+	if (desc->vecs > 1)
+		return -EOPNOTSUPP;
 	disk = bpf_map_lookup_elem(&disks, &dev);
 	if (!disk)
 		return 0;

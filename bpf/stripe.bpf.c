@@ -79,6 +79,9 @@ s32 BLKDMABUF_OP(stripe_place, struct blk_dmabuf_desc *desc)
 
 	if (!any && !named)
 		return 0;
+	/* Each of several pieces would go somewhere else. */
+	if (desc->vecs > 1)
+		return -EOPNOTSUPP;
 	if (!n)
 		return -ENOENT;
 	slot = (first + nr) % n;

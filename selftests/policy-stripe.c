@@ -273,6 +273,32 @@ TEST(a_chunk_of_no_whole_blocks_is_refused)
 	CHECK(policy_is(r[0].bdev, "none"));
 }
 
+/* Each piece would go somewhere else; a policy that looks at the first is wrong. */
+TEST(an_io_in_pieces_is_refused_and_moves_nothing)
+{
+	struct blk_dmabuf_vec vecs[] = {
+		{ .offset = 0, .len = CHUNK, .slot = BLK_DMABUF_SLOT_ANY },
+		{ .offset = 4 * CHUNK, .len = CHUNK,
+		  .slot = BLK_DMABUF_SLOT_ANY },
+	};
+	struct io_uring_sqe *sqe;
+	unsigned int i;
+
+	set_up();
+	load(CHUNK, 0, false);
+	select_stripe();
+	sqe = rig_sqe(&r[0], BLK_DMABUF_CMD_READV, POS, 0, 0);
+	blkdmabuf_prep_readv(sqe, r[0].chan, POS, vecs, 2, 0);
+	CHECK_EQ(rig_run(), -EOPNOTSUPP);
+	for (i = 0; i < NR; i++)
+		CHECK_EQ(poison_check(r[i].mem, r[i].size, NULL), 0);
+	/* What names a slot is not the policy's. */
+	vecs[0].slot = vecs[1].slot = 2;
+	sqe = rig_sqe(&r[0], BLK_DMABUF_CMD_READV, POS, 0, 0);
+	blkdmabuf_prep_readv(sqe, r[0].chan, POS, vecs, 2, 0);
+	CHECK_EQ(rig_run(), 2 * CHUNK);
+}
+
 TEST(attach_io_detach_io)
 {
 	struct bpf_link *link;
