@@ -8,6 +8,8 @@
  * log-allow: (critical medium|I/O) error, dev (nvme|dm-) -- disk6 fails
  * log-allow: nvme.*I/O error -- the same
  */
+#include <sys/resource.h>
+
 #include "fs.h"
 #include "mover.h"
 #include "policy.h"
@@ -224,6 +226,21 @@ TEST(an_error_of_the_device_fails_the_IO_and_no_other)
 	CHECK_EQ(info.copied, 1);
 	CHECK_EQ(info.copied_bytes, 2 * MIB);
 	CHECK_EQ(info.reads, 1);
+}
+
+/* Who copies is a worker, and may do all. */
+TEST(a_file_grows_to_the_limit_of_who_asked)
+{
+	struct rlimit limit = { 64 * KIB, RLIM_INFINITY };
+	struct rig r;
+
+	tmpfs_up(&r, __func__, 0);
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	CHECK_EQ(rig_io(&r, WRITE_CMD, 32 * KIB, 64 * KIB, 0), 32 * KIB);
+	CHECK_EQ(rig_io(&r, WRITE_CMD, 64 * KIB, 4096, 0), -EFBIG);
+	CHECK_EQ(rig_io(&r, WRITE_CMD, MIB, 4096, 0), -EFBIG);
+	CHECK_EQ(lseek(r.bdev, 0, SEEK_END), 64 * KIB);
 }
 
 /* ---- told ---- */

@@ -301,10 +301,14 @@ TEST(pieces_of_two_buffers)
 	CHECK_EQ(vec_check(other.mem, vecs + 8, 8, MIB + 8 * 8192, 1), 0);
 	CHECK_EQ(vec_check(r.mem, vecs + 16, 8, MIB + 16 * 8192, 1), 0);
 	CHECK_EQ(vec_stray(&other, vecs + 8, 8), 0);
-	/* The share of each is whole blocks. */
-	vecs[7].len += 256;
-	vecs[8].len -= 256;
+	/* The share of each is whole blocks, or nothing is done. */
+	vecs[15].len += 256;
+	vecs[16].len -= 256;
 	CHECK_EQ(vec_io(&r, READV, MIB, vecs, 24), -EINVAL);
+	memset(r.mem, POISON, r.size);
+	CHECK_EQ(vec_io(&r, WRITEV, MIB, vecs, 24), -EINVAL);
+	CHECK_EQ(rig_check_disk(&r, MIB, 24 * 8192, 1), 0);
+	CHECK_EQ(poison_check(other.mem, other.size, NULL), 0);
 }
 
 /* ---- what is refused ---- */

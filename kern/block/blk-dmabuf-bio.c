@@ -204,20 +204,25 @@ u64 blk_dmabuf_io_locate(const struct blk_dmabuf_io *io, u64 at, u32 *len)
 	return part->offset + at - part->start;
 }
 
-/* Zero @bytes of an I/O's memory. */
+/* Zero @bytes of an I/O's memory, which its submission has found to be there. */
 static int blk_dmabuf_io_zero(const struct blk_dmabuf_io *io, u64 at, u32 bytes)
 {
-	int error = 0;
+	struct iosys_map map;
+	int error;
+	u32 len;
 
-	while (bytes && !error) {
-		u32 len = bytes;
-		u64 offset = blk_dmabuf_io_locate(io, at, &len);
+	error = blk_dmabuf_zero_begin(io->reg, &map);
+	if (error)
+		return error;
+	for (; bytes; at += len, bytes -= len) {
+		u64 offset;
 
-		error = blk_dmabuf_zero(io->reg, offset, len);
-		at += len;
-		bytes -= len;
+		len = bytes;
+		offset = blk_dmabuf_io_locate(io, at, &len);
+		iosys_map_memset(&map, offset, 0, len);
 	}
-	return error;
+	blk_dmabuf_zero_end(io->reg, &map);
+	return 0;
 }
 
 /**
@@ -304,6 +309,7 @@ blk_dmabuf_parts_cursor(struct blk_dmabuf_cursor *cur,
 	cur->part = part;
 	cur->mapping = mapping;
 	cur->part_left = part[1].start - at;
+	cur->offset = 0;
 	if (left) {
 		cur->offset = part->offset + at - part->start;
 		cur->range = blk_dmabuf_range_at(mapping, cur->offset);

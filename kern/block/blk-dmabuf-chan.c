@@ -570,7 +570,8 @@ static int blk_dmabuf_cmd_read_sqe(struct io_uring_cmd *cmd,
 }
 
 /* Lengths become starts, and there is a sentinel. */
-static int blk_dmabuf_parts_seal(struct blk_dmabuf_parts *parts, u32 bytes)
+static int blk_dmabuf_parts_seal(struct blk_dmabuf_parts *parts, u32 bytes,
+				 u32 block)
 {
 	u32 start = 0;
 	unsigned int i;
@@ -579,6 +580,10 @@ static int blk_dmabuf_parts_seal(struct blk_dmabuf_parts *parts, u32 bytes)
 		u32 len = parts->part[i].start;
 
 		if (!len || len > bytes - start)
+			return -EINVAL;
+		/* Shares of slots are I/Os of their own: all of them, or none. */
+		if (i && parts->part[i].slot != parts->part[i - 1].slot &&
+		    (start | bytes) & (block - 1))
 			return -EINVAL;
 		parts->part[i].start = start;
 		start += len;
@@ -592,9 +597,12 @@ static int blk_dmabuf_parts_seal(struct blk_dmabuf_parts *parts, u32 bytes)
  * command again reads it again, as with vectored passthrough commands of nvme.
  */
 static noinline struct blk_dmabuf_parts *
-blk_dmabuf_parts_read(const struct io_uring_cmd *cmd,
-		      const struct blk_dmabuf_pdu *pdu)
+blk_dmabuf_parts_read(const struct blk_dmabuf_chan *chan,
+		      struct io_uring_cmd *cmd)
 {
+	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
+	u32 block = blk_dmabuf_cmd_is_write(cmd) ? chan->write_block :
+						   chan->read_block;
 	const void __user *vecs = u64_to_user_ptr(pdu->offset);
 	struct blk_dmabuf_parts *parts;
 	u32 nr = pdu->slot;
@@ -608,7 +616,7 @@ blk_dmabuf_parts_read(const struct io_uring_cmd *cmd,
 	refcount_set(&parts->ref, 1);
 	parts->nr = nr;
 	error = copy_from_user(parts->part, vecs, nr * sizeof(*parts->part)) ?
-		-EFAULT : blk_dmabuf_parts_seal(parts, pdu->len);
+		-EFAULT : blk_dmabuf_parts_seal(parts, pdu->len, block);
 	if (!error)
 		return parts;
 	kfree(parts);
@@ -657,13 +665,19 @@ static u64 blk_dmabuf_io_pos(const struct blk_dmabuf_chan_io *cio)
 		blk_dmabuf_size(cio->chan) : cio->io.desc.pos;
 }
 
-/* Is less than a block left of what the submitter may make of the file? */
+/*
+ * Is less than a block left of what the submitter may make of the file?  File
+ * systems ask that in the context of a worker, too, which may do all.
+ */
 static bool blk_dmabuf_io_too_big(const struct blk_dmabuf_chan_io *cio)
 {
 	u64 pos = blk_dmabuf_io_pos(cio);
 
-	return cio->io.desc.write && blk_dmabuf_is_file(cio->chan) &&
-	       pos < cio->fsize && cio->fsize - pos < cio->chan->write_block;
+	if (!cio->io.desc.write || !blk_dmabuf_is_file(cio->chan))
+		return false;
+	if (pos >= cio->fsize)
+		send_sig(SIGXFSZ, current, 0);
+	return pos >= cio->fsize || cio->fsize - pos < cio->chan->write_block;
 }
 
 /* Why I/O of the channel cannot be premapped, or BLK_DMABUF_OK. */
@@ -694,8 +708,9 @@ static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 	cio->io.desc.copied = cio->why != BLK_DMABUF_OK;
 	if (unlikely(cio->io.desc.copied && !chan->copier))
 		return blk_dmabuf_io_refused(cio, cio->why, -EOPNOTSUPP);
+	/* All of the command, of which the I/O may be the first share. */
 	error = rw_verify_area(desc->write ? WRITE : READ, chan->file, &pos,
-			       desc->len);
+			       blk_dmabuf_pdu(cio->cmd)->len);
 	if (error)
 		return blk_dmabuf_io_refused(cio, error == -EINVAL ?
 					     BLK_DMABUF_RANGE :
@@ -942,9 +957,11 @@ static size_t blk_dmabuf_io_bytes(const struct blk_dmabuf_chan_io *cio)
 	u64 pos = blk_dmabuf_io_pos(cio);
 	loff_t end;
 
-	if (!blk_dmabuf_is_file(cio->chan) ||
-	    (desc->write && pos >= cio->fsize))
+	if (!blk_dmabuf_is_file(cio->chan))
 		return desc->len;
+	/* What appends may find that the file has grown. */
+	if (desc->write && pos >= cio->fsize)
+		return 0;
 	if (desc->write)
 		return min_t(u64, desc->len, round_down(cio->fsize - pos,
 						cio->chan->write_block));
@@ -962,7 +979,7 @@ static int blk_dmabuf_file_submit(struct blk_dmabuf_chan_io *cio)
 	long ret;
 
 	if (!bytes)
-		return 0;
+		return desc->write ? -EFBIG : 0;
 	/* Each time: file systems write to it. */
 	blk_dmabuf_iocb_init(cio);
 	if (!blk_dmabuf_io_start_write(cio))
@@ -1088,7 +1105,7 @@ static int blk_dmabuf_io_copy(struct blk_dmabuf_chan_io *cio)
 	/* So that it can be seen without a trace. */
 	WRITE_ONCE(io->reg->reason, cio->why);
 	if (!bytes)
-		return 0;
+		return io->desc.write ? -EFBIG : 0;
 	return blk_dmabuf_copy(cio->chan->copier, io, &cio->iocb, bytes,
 			       blk_dmabuf_io_copied);
 }
@@ -1189,11 +1206,13 @@ blk_dmabuf_next_piece(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	return ERR_PTR(error);
 }
 
-/* A write to a file may go on behind the end. */
-static bool blk_dmabuf_may_extend(const struct blk_dmabuf_chan *chan,
-				  const struct io_uring_cmd *cmd)
+/* Where a command ends at the latest: a file grows as far as its writer may. */
+static u64 blk_dmabuf_cmd_end(const struct blk_dmabuf_chan *chan,
+			      const struct io_uring_cmd *cmd)
 {
-	return blk_dmabuf_is_file(chan) && blk_dmabuf_cmd_is_write(cmd);
+	return blk_dmabuf_is_file(chan) && blk_dmabuf_cmd_is_write(cmd) ?
+		round_down(rlimit(RLIMIT_FSIZE), chan->write_block) :
+		blk_dmabuf_size(chan);
 }
 
 /* Submit @cio, the first piece, and place and submit the rest. */
@@ -1223,8 +1242,7 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio,
 		blk_dmabuf_piece_submit(pieces, cio);
 		/* As undivided I/O, it is short at the end. */
 		if (done == pdu->len || atomic_read(&pieces->error) ||
-		    (!blk_dmabuf_may_extend(chan, cmd) &&
-		     pdu->pos + done >= blk_dmabuf_size(chan)))
+		    pdu->pos + done >= blk_dmabuf_cmd_end(chan, cmd))
 			break;
 		cio = blk_dmabuf_next_piece(chan, cmd, parts, done);
 		if (!IS_ERR(cio))
@@ -1294,9 +1312,9 @@ static int blk_dmabuf_cmd_submit(struct blk_dmabuf_chan *chan,
 	if (cio->io.desc.len < blk_dmabuf_pdu(cmd)->len) {
 		/* Pieces are in flight at a time, and all would append. */
 		if (cio->io.desc.write && blk_dmabuf_appends(chan))
-			ret = blk_dmabuf_io_refused(cio,
-						    BLK_DMABUF_POLICY_LENGTH,
-						    -EINVAL);
+			ret = blk_dmabuf_io_blame(cio, BLK_DMABUF_LAYOUT,
+						  BLK_DMABUF_POLICY_LENGTH,
+						  -EINVAL);
 		/* Once a piece is in flight there is no way back to wait. */
 		else if (nowait)
 			ret = -EAGAIN;
@@ -1352,7 +1370,7 @@ static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
 			return error;
 	}
 	if (unlikely(blk_dmabuf_cmd_is_vectored(cmd))) {
-		parts = blk_dmabuf_parts_read(cmd, blk_dmabuf_pdu(cmd));
+		parts = blk_dmabuf_parts_read(chan, cmd);
 		if (IS_ERR(parts))
 			return PTR_ERR(parts);
 	}

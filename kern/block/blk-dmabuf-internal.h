@@ -515,7 +515,8 @@ u32 blk_dmabuf_get_flags(struct blk_dmabuf *reg);
 int blk_dmabuf_get_node(struct blk_dmabuf *reg);
 union blk_dmabuf_way blk_dmabuf_get_way(struct blk_dmabuf *reg);
 void blk_dmabuf_get_info(struct blk_dmabuf *reg, struct blk_dmabuf_info *info);
-int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len);
+int blk_dmabuf_zero_begin(struct blk_dmabuf *reg, struct iosys_map *map);
+void blk_dmabuf_zero_end(struct blk_dmabuf *reg, struct iosys_map *map);
 
 void blk_dmabuf_put(struct blk_dmabuf *reg);
 

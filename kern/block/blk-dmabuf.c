@@ -1954,12 +1954,12 @@ static int blk_dmabuf_wait_idle(struct blk_dmabuf *reg, bool write)
 }
 
 /**
- * blk_dmabuf_zero - zero a piece of a buffer through its CPU mapping
+ * blk_dmabuf_zero_begin - a CPU mapping of a buffer, to zero pieces of it
  * @reg: registration
- * @offset: first byte
- * @len: bytes
+ * @map: out: all of the buffer
  *
- * For holes of files.  Context: may sleep, takes the resv lock.
+ * For holes of files.  Context: may sleep; takes locks of the buffer, the resv
+ * lock last, which blk_dmabuf_zero_end() releases.
  *
  * Memory that is bounced or cached cannot be zeroed: exporters sync all of a
  * buffer around CPU access, and what a device reads into another part of it
@@ -1967,37 +1967,52 @@ static int blk_dmabuf_wait_idle(struct blk_dmabuf *reg, bool write)
  *
  * Return: 0; -EINTR if a signal came; -EOPNOTSUPP if there is no CPU access
  */
-int blk_dmabuf_zero(struct blk_dmabuf *reg, u64 offset, size_t len)
+int blk_dmabuf_zero_begin(struct blk_dmabuf *reg, struct iosys_map *map)
 {
 	struct blk_dmabuf_buffer *buf = reg->buf;
 	struct dma_buf *dmabuf = buf->dmabuf;
-	struct iosys_map map;
 	int error;
 
-	if (offset > buf->bytes || len > buf->bytes - offset ||
-	    buf->dir == DMA_TO_DEVICE)
+	if (buf->dir == DMA_TO_DEVICE)
 		return -EOPNOTSUPP;
 	error = blk_dmabuf_wait_idle(reg, true);
 	if (error)
 		return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
 	/* Nothing is mapped by us, and no registration drained, meanwhile. */
-	guard(mutex)(&buf->lock);
+	mutex_lock(&buf->lock);
+	error = -EOPNOTSUPP;
 	if (!blk_dmabuf_cpu_allowed(reg))
-		return -EOPNOTSUPP;
+		goto unlock;
 	/* The CPU is not copying into it either. */
-	guard(rwsem_write)(&buf->cpu_sync);
+	down_write(&buf->cpu_sync);
 	error = dma_buf_begin_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
 	if (error)
-		return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
+		goto up;
 	dma_resv_lock(dmabuf->resv, NULL);
-	error = dma_buf_vmap(dmabuf, &map);
-	if (!error) {
-		iosys_map_memset(&map, offset, 0, len);
-		dma_buf_vunmap(dmabuf, &map);
-	}
+	error = dma_buf_vmap(dmabuf, map);
+	if (!error)
+		return 0;
 	dma_resv_unlock(dmabuf->resv);
 	dma_buf_end_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
-	return error ? -EOPNOTSUPP : 0;
+	error = -EOPNOTSUPP;
+up:
+	up_write(&buf->cpu_sync);
+unlock:
+	mutex_unlock(&buf->lock);
+	return error == -ERESTARTSYS ? -EINTR : -EOPNOTSUPP;
+}
+
+/** blk_dmabuf_zero_end - the pieces are zeroed */
+void blk_dmabuf_zero_end(struct blk_dmabuf *reg, struct iosys_map *map)
+{
+	struct blk_dmabuf_buffer *buf = reg->buf;
+	struct dma_buf *dmabuf = buf->dmabuf;
+
+	dma_buf_vunmap(dmabuf, map);
+	dma_resv_unlock(dmabuf->resv);
+	dma_buf_end_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
+	up_write(&buf->cpu_sync);
+	mutex_unlock(&buf->lock);
 }
 
 /*
