@@ -10,8 +10,7 @@
  *  blkdmabufctl-io.c		read, write, copy: what they ask for
  *  blkdmabufctl-xfer.c		the engine that moves the bytes
  *  blkdmabufctl-wire.h	receive, send: and which files they are in
- *  blkdmabufctl-policy.c	policy load, attach, swap, detach, ...
- *  blkdmabufctl-btf.c		variables of BPF objects by name
+ *  blkdmabufctl-policy.h	policy: and which files it is in
  *  blkdmabufctl-stat.c		stat, top: counting, with watch.bpf.c
  *  blkdmabufctl-report.c	stat, top: how a report looks
  *  blkdmabufctl-bench.c	bench: what is measured, and on what

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * blkdmabufctl policy list, show: how a policy looks.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "blkdmabufctl.h"
+#include "blkdmabufctl-policy.h"
+
+/* ---- How a policy looks ---- */
+
+static struct json_object *members_json(const struct policy *p)
+{
+	struct json_object *list = json_object_new_array();
+	unsigned int i;
+
+	for (i = 0; i < p->nr_members; i++)
+		json_object_array_add(list,
+				      json_object_new_string(p->members[i]));
+	return list;
+}
+
+static struct json_object *brief_json(const struct options *o,
+				      const struct policy *p)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_str(obj, "name", p->name);
+	add_str(obj, "object", p->object);
+	add_u64(obj, "map_id", p->map_id);
+	add_u64(obj, "link_id", p->link_id);
+	add_str(obj, "pin", our_pin(o, p));
+	json_object_object_add(obj, "members", members_json(p));
+	json_object_object_add(obj, "disks", policy_disks(p->name));
+	return obj;
+}
+
+static void section_json(struct json_object *knobs, struct json_object *state,
+			 const struct maps *maps, unsigned int i)
+{
+	const struct bpf_map_info *info = &maps->info[i];
+	bool is_rodata = !!strstr(info->name, ".ro");
+	struct btf *btf = btf__load_from_kernel_by_id(info->btf_id);
+	char *data = calloc(1, info->value_size);
+	uint32_t zero = 0;
+
+	if (btf && data && !bpf_map_lookup_elem(maps->fd[i], &zero, data))
+		vars_json(is_rodata ? knobs : state, btf,
+			  info->btf_value_type_id, data, is_rodata);
+	free(data);
+	btf__free(btf);
+}
+
+static struct json_object *map_json(const struct bpf_map_info *info)
+{
+	struct json_object *obj = json_object_new_object();
+
+	add_str(obj, "name", info->name);
+	add_u64(obj, "id", info->id);
+	add_str(obj, "type", libbpf_bpf_map_type_str(info->type) ?: "?");
+	add_u64(obj, "max_entries", info->max_entries);
+	return obj;
+}
+
+static struct json_object *policy_json(const struct options *o,
+				       const struct policy *p)
+{
+	struct json_object *obj = brief_json(o, p);
+	struct json_object *knobs = json_object_new_object();
+	struct json_object *state = json_object_new_object();
+	struct json_object *list = json_object_new_array();
+	struct maps maps;
+	unsigned int i;
+
+	maps_open(&maps, p);
+	for (i = 0; i < maps.nr; i++) {
+		if (is_section(&maps.info[i]))
+			section_json(knobs, state, &maps, i);
+		else
+			json_object_array_add(list, map_json(&maps.info[i]));
+	}
+	maps_close(&maps);
+	json_object_object_add(obj, "knobs", knobs);
+	json_object_object_add(obj, "state", state);
+	json_object_object_add(obj, "maps", list);
+	return obj;
+}
+
+/* "a, b, c", or "-". */
+static const char *join(struct json_object *list)
+{
+	const char *text = "";
+	size_t i;
+
+	for (i = 0; i < json_object_array_length(list); i++)
+		text = say("%s%s%s", text, *text ? ", " : "",
+			   json_object_get_string(
+				json_object_array_get_idx(list, i)));
+	return *text ? text : "-";
+}
+
+static struct json_object *get(struct json_object *obj, const char *key)
+{
+	return json_object_object_get(obj, key);
+}
+
+static const char *get_string(struct json_object *obj, const char *key)
+{
+	return json_object_get_string(get(obj, key)) ?: "-";
+}
+
+static void print_vars(const char *title, struct json_object *vars)
+{
+	json_object_object_foreach(vars, name, value) {
+		printf("%-8s %s = %s\n", title, name,
+		       json_object_get_string(value));
+		title = "";
+	}
+}
+
+static void print_policy(struct json_object *obj)
+{
+	struct json_object *maps = get(obj, "maps"), *map;
+	size_t i;
+
+	printf("%-8s %s\n", "name", get_string(obj, "name"));
+	printf("%-8s %s, map %s, link %s\n", "object",
+	       get_string(obj, "object"), get_string(obj, "map_id"),
+	       get_string(obj, "link_id"));
+	printf("%-8s %s\n", "pinned", get_string(obj, "pin"));
+	printf("%-8s %s\n", "disks", join(get(obj, "disks")));
+	printf("%-8s %s\n", "members", join(get(obj, "members")));
+	print_vars("knobs", get(obj, "knobs"));
+	print_vars("state", get(obj, "state"));
+	for (i = 0; i < json_object_array_length(maps); i++) {
+		map = json_object_array_get_idx(maps, i);
+		printf("%-8s %s: %s, id %s\n", i ? "" : "maps",
+		       get_string(map, "name"), get_string(map, "type"),
+		       get_string(map, "id"));
+	}
+}
+
+int put_policy(const struct options *o, const struct btf *btf,
+	       const char *name)
+{
+	struct json_object *obj;
+	struct policy p;
+	int ret;
+
+	ret = policy_find(&p, btf, name);
+	if (ret)
+		return ret;
+	obj = policy_json(o, &p);
+	policy_close(&p);
+	if (want_json) {
+		print_json(obj);
+	} else {
+		print_policy(obj);
+		json_object_put(obj);
+	}
+	return EXIT_OK;
+}
+
+/* ---- list, show ---- */
+
+#define LIST_LINE	"%-15s  %-15s  %6s  %-16s  %s\n"
+
+static void list_line(struct json_object *obj, bool first)
+{
+	char disks[128];
+
+	if (first)
+		printf(LIST_LINE, "NAME", "OBJECT", "LINK", "DISKS", "MEMBERS");
+	snprintf(disks, sizeof(disks), "%s", join(get(obj, "disks")));
+	printf(LIST_LINE, get_string(obj, "name"), get_string(obj, "object"),
+	       get_string(obj, "link_id"), disks, join(get(obj, "members")));
+}
+
+int cmd_policy_list(const struct options *o)
+{
+	struct json_object *list;
+	struct policy p = {};
+	struct btf *btf;
+	size_t i;
+	int ret;
+
+	ret = need_btf(&btf);
+	if (ret)
+		return ret;
+	list = json_object_new_array();
+	while ((ret = policy_next(&p, p.map_id, btf)) > 0) {
+		json_object_array_add(list, brief_json(o, &p));
+		policy_close(&p);
+	}
+	btf__free(btf);
+	if (ret) {
+		json_object_put(list);
+		return fail_to_list(ret);
+	}
+	if (want_json) {
+		print_json(list);
+		return EXIT_OK;
+	}
+	for (i = 0; i < json_object_array_length(list); i++)
+		list_line(json_object_array_get_idx(list, i), !i);
+	json_object_put(list);
+	return EXIT_OK;
+}
+
+int cmd_policy_show(const struct options *o)
+{
+	struct btf *btf;
+	int ret;
+
+	ret = need_btf(&btf);
+	if (ret)
+		return ret;
+	ret = put_policy(o, btf, o->args[0]);
+	btf__free(btf);
+	return ret;
+}
