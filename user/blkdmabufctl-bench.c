@@ -541,7 +541,7 @@ static void show_progress(const struct bench *b, const struct bench_row *row)
 	fprintf(stderr, "\r\033[K%3u%%  %s, depth %u: %s",
 		b->todo ? b->done * 100 / b->todo : 100,
 		human_size(row->cell.size, size), row->cell.depth,
-		bench_path_name(b, row));
+		bench_path_name(b, row->cell.path));
 }
 
 static void end_progress(void)
@@ -683,7 +683,7 @@ static int stopped(struct bench *b)
 	struct json_object *all = bench_json(b, true);
 
 	if (!want_json)
-		bench_text(b);
+		bench_text(b, all);
 	fail(.what = say("bench stopped by SIG%s on",
 			 sigabbrev_np(stop_signal)),
 	     .object = b->dev.path, .err = -EINTR, .partial = all);
@@ -704,12 +704,9 @@ static int report(struct bench *b)
 			    "boot with nvme.poll_queues=1" :
 			    say("blkdmabufctl check %s", b->dev.path),
 			    .partial = all);
-	if (!want_json) {
-		bench_text(b);
-		json_object_put(all);
-	} else {
-		print_json(all);
-	}
+	if (!want_json)
+		bench_text(b, all);
+	print_json(all);
 	return EXIT_OK;
 }
 

@@ -178,8 +178,8 @@ struct bench {
 };
 
 extern const char *const bench_modes[NR_BENCH_MODES];
-const char *bench_path_name(const struct bench *b, const struct bench_row *row);
+const char *bench_path_name(const struct bench *b, enum bench_path path);
 struct json_object *bench_json(struct bench *b, bool interrupted);
-void bench_text(struct bench *b);
+void bench_text(struct bench *b, struct json_object *all);
 
 #endif /* BLKDMABUFCTL_BENCH_H */

@@ -33,6 +33,25 @@ static bool wanting(enum verdict verdict)
 	return verdict == NO || verdict == UNKNOWN;
 }
 
+/* JSON does not tell what nobody knows from what is neither. */
+static const char *verdict_text(const struct cell *c)
+{
+	return c->more;
+}
+
+static const char *advice_text(const struct cell *c)
+{
+	return json_object_get_string(c->val);
+}
+
+static const struct field check_fields[] = {
+	{ NULL,		"%-12s",	"name",		cell_text },
+	{ NULL,		" %-4s",	"ok",		verdict_text },
+	{ NULL,		" %s",		"text",		cell_text },
+	{ NULL,		"; try: %s",	"advice",	advice_text },
+	{}
+};
+
 void tell(struct checks *c, const char *name, enum verdict verdict,
 	  const char *text, const char *advice)
 {
@@ -47,12 +66,8 @@ void tell(struct checks *c, const char *name, enum verdict verdict,
 	json_object_array_add(c->list, obj);
 	if (wanting(verdict))
 		c->usable = false;
-	if (want_json)
-		return;
-	printf("%-12s %-4s %s", name, verdict_words[verdict], text);
-	if (wanting(verdict) && advice)
-		printf("; try: %s", advice);
-	putchar('\n');
+	if (!want_json)
+		put_record(stdout, check_fields, obj, verdict_words[verdict]);
 }
 
 /* ---- Kernel and user ---- */
@@ -750,10 +765,7 @@ static int tell_usable(struct checks *c)
 	add_bool(obj, "usable", c->usable);
 	json_object_object_add(obj, "checks", c->list);
 	json_object_object_add(obj, "pairs", c->pairs);
-	if (want_json)
-		print_json(obj);
-	else
-		json_object_put(obj);
+	print_json(obj);
 	return c->usable ? EXIT_OK : EXIT_FAILED;
 }
 

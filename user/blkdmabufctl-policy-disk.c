@@ -118,10 +118,8 @@ static int select_on(const char *path, const char *name)
 	if (ret)
 		return ret;
 	disk = basename(dir);
-	if (!want_json) {
+	if (!want_json)
 		printf("%s: %s\n", disk, name);
-		return EXIT_OK;
-	}
 	obj = json_object_new_object();
 	add_str(obj, "disk", disk);
 	add_str(obj, "policy", name);

@@ -93,29 +93,6 @@ static struct json_object *policy_json(const struct options *o,
 	return obj;
 }
 
-/* "a, b, c", or "-". */
-static const char *join(struct json_object *list)
-{
-	const char *text = "";
-	size_t i;
-
-	for (i = 0; i < json_object_array_length(list); i++)
-		text = say("%s%s%s", text, *text ? ", " : "",
-			   json_object_get_string(
-				json_object_array_get_idx(list, i)));
-	return *text ? text : "-";
-}
-
-static struct json_object *get(struct json_object *obj, const char *key)
-{
-	return json_object_object_get(obj, key);
-}
-
-static const char *get_string(struct json_object *obj, const char *key)
-{
-	return json_object_get_string(get(obj, key)) ?: "-";
-}
-
 static void print_vars(const char *title, struct json_object *vars)
 {
 	json_object_object_foreach(vars, name, value) {
@@ -127,23 +104,23 @@ static void print_vars(const char *title, struct json_object *vars)
 
 static void print_policy(struct json_object *obj)
 {
-	struct json_object *maps = get(obj, "maps"), *map;
+	struct json_object *maps = member(obj, "maps"), *map;
 	size_t i;
 
-	printf("%-8s %s\n", "name", get_string(obj, "name"));
+	printf("%-8s %s\n", "name", member_text(obj, "name"));
 	printf("%-8s %s, map %s, link %s\n", "object",
-	       get_string(obj, "object"), get_string(obj, "map_id"),
-	       get_string(obj, "link_id"));
-	printf("%-8s %s\n", "pinned", get_string(obj, "pin"));
-	printf("%-8s %s\n", "disks", join(get(obj, "disks")));
-	printf("%-8s %s\n", "members", join(get(obj, "members")));
-	print_vars("knobs", get(obj, "knobs"));
-	print_vars("state", get(obj, "state"));
+	       member_text(obj, "object"), member_text(obj, "map_id"),
+	       member_text(obj, "link_id"));
+	printf("%-8s %s\n", "pinned", member_text(obj, "pin"));
+	printf("%-8s %s\n", "disks", member_text(obj, "disks"));
+	printf("%-8s %s\n", "members", member_text(obj, "members"));
+	print_vars("knobs", member(obj, "knobs"));
+	print_vars("state", member(obj, "state"));
 	for (i = 0; i < json_object_array_length(maps); i++) {
 		map = json_object_array_get_idx(maps, i);
 		printf("%-8s %s: %s, id %s\n", i ? "" : "maps",
-		       get_string(map, "name"), get_string(map, "type"),
-		       get_string(map, "id"));
+		       member_text(map, "name"), member_text(map, "type"),
+		       member_text(map, "id"));
 	}
 }
 
@@ -159,36 +136,28 @@ int put_policy(const struct options *o, const struct btf *btf,
 		return ret;
 	obj = policy_json(o, &p);
 	policy_close(&p);
-	if (want_json) {
-		print_json(obj);
-	} else {
+	if (!want_json)
 		print_policy(obj);
-		json_object_put(obj);
-	}
+	print_json(obj);
 	return EXIT_OK;
 }
 
 /* ---- list, show ---- */
 
-#define LIST_LINE	"%-15s  %-15s  %6s  %-16s  %s\n"
-
-static void list_line(struct json_object *obj, bool first)
-{
-	char disks[128];
-
-	if (first)
-		printf(LIST_LINE, "NAME", "OBJECT", "LINK", "DISKS", "MEMBERS");
-	snprintf(disks, sizeof(disks), "%s", join(get(obj, "disks")));
-	printf(LIST_LINE, get_string(obj, "name"), get_string(obj, "object"),
-	       get_string(obj, "link_id"), disks, join(get(obj, "members")));
-}
+static const struct field list_fields[] = {
+	{ "NAME",	"%-15s",	"name",		cell_text },
+	{ "OBJECT",	"  %-15s",	"object",	cell_text },
+	{ "LINK",	"  %6s",	"link_id",	cell_text },
+	{ "DISKS",	"  %-16s",	"disks",	cell_text },
+	{ "MEMBERS",	"  %s",		"members",	cell_text },
+	{}
+};
 
 int cmd_policy_list(const struct options *o)
 {
 	struct json_object *list;
 	struct policy p = {};
 	struct btf *btf;
-	size_t i;
 	int ret;
 
 	ret = need_btf(&btf);
@@ -204,13 +173,7 @@ int cmd_policy_list(const struct options *o)
 		json_object_put(list);
 		return fail_to_list(ret);
 	}
-	if (want_json) {
-		print_json(list);
-		return EXIT_OK;
-	}
-	for (i = 0; i < json_object_array_length(list); i++)
-		list_line(json_object_array_get_idx(list, i), !i);
-	json_object_put(list);
+	tell_list(list_fields, list);
 	return EXIT_OK;
 }
 

@@ -332,12 +332,12 @@ int cmd_policy_unload(const struct options *o)
 	if (ret) {
 		ret = fail(.what = "unload policy", .object = p.name,
 			   .err = ret);
-	} else if (want_json) {
+	} else {
+		if (!want_json)
+			printf("unloaded %s\n", p.name);
 		obj = json_object_new_object();
 		add_str(obj, "unloaded", p.name);
 		print_json(obj);
-	} else {
-		printf("unloaded %s\n", p.name);
 	}
 	if (!ret && pin)
 		unpin(pin_of(o, p.name));

@@ -185,41 +185,12 @@ static const char *copy_text(const struct blk_dmabuf_info *info)
 }
 
 /* There is no mapping, and there will be none. */
-static const char *state_text(const struct blk_dmabuf_info *info)
+static const char *state_text(const struct cell *c)
 {
-	if (info->state != BLK_DMABUF_DEAD && info->flags & BLK_DMABUF_F_COPY)
+	if (strcmp(cell_text(c), blkdmabuf_state_str(BLK_DMABUF_DEAD)) &&
+	    json_object_get_boolean(member(c->record, "only_copies")))
 		return "copied";
-	return blkdmabuf_state_str(info->state);
-}
-
-static const char *owner_text(const struct blk_dmabuf_info *info, bool pinned)
-{
-	return pinned ? "pin" : say("pid %u", info->pid);
-}
-
-#define SHARED_LEN	64
-
-/* "3,5", as many as fit and how many did not, or "-" for none. */
-static const char *shared_text(const struct blk_dmabuf_info *info,
-			       const struct all *all, char buf[SHARED_LEN])
-{
-	unsigned int i, more = 0;
-	size_t len = 0;
-
-	strcpy(buf, "-");
-	for (i = 0; i < all->nr; i++) {
-		if (!shares(info, &all->infos[i]))
-			continue;
-		/* Two numbers of ten digits and what is around them. */
-		if (len > SHARED_LEN - 32)
-			more++;
-		else
-			len += sprintf(buf + len, "%s%u", len ? "," : "",
-				       all->infos[i].id);
-	}
-	if (more)
-		sprintf(buf + len, " and %u more", more);
-	return buf;
+	return cell_text(c);
 }
 
 static void print_path(const struct blk_dmabuf_info *info)
@@ -231,10 +202,12 @@ static void print_path(const struct blk_dmabuf_info *info)
 	print_line("IOMMU", blkdmabuf_iommu_str(info->iommu));
 }
 
+/* @obj: the same, for JSON */
 static void print_info(const struct blk_dmabuf_info *info,
-		       const struct all *all, bool pinned)
+		       struct json_object *obj, bool pinned)
 {
-	char a[HUMAN_LEN], b[HUMAN_LEN], shared[SHARED_LEN];
+	struct cell state = { .val = member(obj, "state"), .record = obj };
+	char a[HUMAN_LEN], b[HUMAN_LEN];
 
 	print_line("id", say("%u", info->id));
 	print_line("disk", say("%s (%u:%u)%s", info->disk, info->dev_major,
@@ -248,8 +221,8 @@ static void print_info(const struct blk_dmabuf_info *info,
 	print_line("size", say("%s (%" PRIu64 " bytes)",
 			       human_size(info->bytes, a),
 			       (uint64_t)info->bytes));
-	print_line("shared with", shared_text(info, all, shared));
-	print_line("state", state_text(info));
+	print_line("shared with", member_text(obj, "shared_with"));
+	print_line("state", state_text(&state));
 	if (info->reason)
 		print_line("", blkdmabuf_reason_text(info->reason));
 	print_path(info);
@@ -278,8 +251,10 @@ static void print_info(const struct blk_dmabuf_info *info,
 static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 {
 	struct blk_dmabuf_info info;
+	struct json_object *obj;
 	struct owned owned;
 	struct all all;
+	bool pinned;
 	int ret;
 
 	ret = blkdmabuf_info(ctl, id, &info);
@@ -290,15 +265,17 @@ static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 	ret = owned_get(ctl, &owned);
 	if (ret)
 		return ret;
-	ret = all_get(ctl, &all);
-	if (!ret && want_json)
-		print_json(info_json(&info, &all, owned_has(&owned, id)));
-	else if (!ret)
-		print_info(&info, &all, owned_has(&owned, id));
-	if (!ret)
-		free(all.infos);
+	pinned = owned_has(&owned, id);
 	free(owned.ids);
-	return ret;
+	ret = all_get(ctl, &all);
+	if (ret)
+		return ret;
+	obj = info_json(&info, &all, pinned);
+	free(all.infos);
+	if (!want_json)
+		print_info(&info, obj, pinned);
+	print_json(obj);
+	return EXIT_OK;
 }
 
 /* ---- register ---- */
@@ -517,10 +494,7 @@ static int unregister_ids(struct blkdmabuf_ctl *ctl, const uint32_t *ids,
 		if (!want_json)
 			printf("unregistered %u\n", ids[i]);
 	}
-	if (want_json)
-		print_json(obj);
-	else
-		json_object_put(obj);
+	print_json(obj);
 	return EXIT_OK;
 }
 
@@ -605,36 +579,34 @@ int cmd_show(const struct options *o)
 
 /* ---- list ---- */
 
-#define LIST_HEAD	"%6s  %-10s %-8s %-15s %10s %7s %4s  %-12s %-10s " \
-			"%10s %10s %10s %6s  %s\n"
-#define LIST_LINE	"%6u  %-10s %-8s %-15s %10s %7u %4u  %-12s %-10s " \
-			"%10s %10s %10s %6" PRIu64 "  %s\n"
-
-static void list_line(const struct blk_dmabuf_info *info,
-		      const struct all *all, bool pinned, bool first)
+static const char *owner_text(const struct cell *c)
 {
-	char size[HUMAN_LEN], reads[HUMAN_LEN], writes[HUMAN_LEN];
-	char copied[HUMAN_LEN], shared[SHARED_LEN];
-
-	if (first)
-		printf(LIST_HEAD, "ID", "DISK", "STATE", "PATH", "SIZE",
-		       "RANGES", "DEVS", "EXPORTER", "OWNER", "READ", "WRITTEN", "COPIED",
-		       "ERRORS", "SHARED WITH");
-	printf(LIST_LINE, info->id, info->disk,
-	       state_text(info), blkdmabuf_path_str(info->path),
-	       human_size(info->bytes, size), info->ranges,
-	       info->devices, info->exporter, owner_text(info, pinned),
-	       human_size(info->read_bytes, reads),
-	       human_size(info->write_bytes, writes),
-	       human_size(info->copied_bytes, copied), (uint64_t)info->errors,
-	       shared_text(info, all, shared));
+	return json_object_get_boolean(c->val) ? "pin" :
+	       say("pid %s", member_text(c->record, "pid"));
 }
+
+static const struct field list_fields[] = {
+	{ "ID",		"%6s",		"id",		cell_text },
+	{ "DISK",	"  %-10s",	"disk",		cell_text },
+	{ "STATE",	" %-8s",	"state",	state_text },
+	{ "PATH",	" %-15s",	"path",		cell_text },
+	{ "SIZE",	" %10s",	"bytes",	cell_size },
+	{ "RANGES",	" %7s",		"ranges",	cell_text },
+	{ "DEVS",	" %4s",		"devices",	cell_text },
+	{ "EXPORTER",	"  %-12s",	"exporter",	cell_text },
+	{ "OWNER",	" %-10s",	"pinned",	owner_text },
+	{ "READ",	" %10s",	"read_bytes",	cell_size },
+	{ "WRITTEN",	" %10s",	"write_bytes",	cell_size },
+	{ "COPIED",	" %10s",	"copied_bytes",	cell_size },
+	{ "ERRORS",	" %6s",		"errors",	cell_text },
+	{ "SHARED WITH", "  %s",	"shared_with",	cell_text },
+	{}
+};
 
 static int list_all(struct blkdmabuf_ctl *ctl, const dev_t *disk)
 {
 	const struct blk_dmabuf_info *info;
 	struct json_object *list;
-	bool first = true;
 	struct owned owned;
 	struct all all;
 	int ret;
@@ -649,23 +621,14 @@ static int list_all(struct blkdmabuf_ctl *ctl, const dev_t *disk)
 	}
 	list = json_object_new_array();
 	for (info = all.infos; info < all.infos + all.nr; info++) {
-		bool pinned = owned_has(&owned, info->id);
-
 		if (disk && makedev(info->dev_major, info->dev_minor) != *disk)
 			continue;
-		if (want_json)
-			json_object_array_add(list, info_json(info, &all,
-							      pinned));
-		else
-			list_line(info, &all, pinned, first);
-		first = false;
+		json_object_array_add(list, info_json(info, &all,
+					      owned_has(&owned, info->id)));
 	}
 	free(all.infos);
 	free(owned.ids);
-	if (want_json)
-		print_json(list);
-	else
-		json_object_put(list);
+	tell_list(list_fields, list);
 	return EXIT_OK;
 }
 

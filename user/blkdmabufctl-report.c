@@ -175,8 +175,7 @@ static struct json_object *refused_json(const struct report *r)
 	return list;
 }
 
-/* On one line, unlike print_json(): whoever reads wants them one by one. */
-void report_json(const struct report *r)
+struct json_object *report_json(const struct report *r)
 {
 	struct json_object *obj = json_object_new_object(), *seconds;
 	char end[32];
@@ -191,12 +190,10 @@ void report_json(const struct report *r)
 	json_object_object_add(obj, "refused", refused_json(r));
 	add_u64(obj, "retries", r->retries);
 	add_u64(obj, "lost", r->lost);
-	puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(obj);
+	return obj;
 }
 
-/* ---- Text: cells are as wide as the heads in sections[] ---- */
+/* ---- Text ---- */
 
 /* Three digits, as much as a reader takes in. */
 static const char *human_ns(uint64_t ns, char buf[HUMAN_LEN])
@@ -212,143 +209,116 @@ static const char *human_ns(uint64_t ns, char buf[HUMAN_LEN])
 	return buf;
 }
 
-static void put_rate(FILE *f, int width, double val)
+/* Of what was added up, so much a second. */
+static double per_second(const struct cell *c)
 {
-	fprintf(f, " %*.*f", width, val && val < 9.95 ? 1 : 0, val);
+	const struct report *r = c->more;
+
+	return json_object_get_double(c->val) / r->seconds;
 }
 
-static void put_size(FILE *f, double bytes)
+static const char *rate_text(const struct cell *c)
+{
+	double val = per_second(c);
+
+	return say("%.*f", val && val < 9.95 ? 1 : 0, val);
+}
+
+static const char *size_rate_text(const struct cell *c)
 {
 	char buf[HUMAN_LEN];
 
-	fprintf(f, " %10s", human_size(bytes, buf));
+	return say("%s", human_size(per_second(c), buf));
 }
 
-static void put_time(FILE *f, const struct watch_ios *ios, uint64_t ns)
+static const char *time_text(const struct cell *c)
 {
 	char buf[HUMAN_LEN];
 
-	fprintf(f, " %6s", ios->ios ? human_ns(ns, buf) : "-");
+	return c->val ? say("%s", human_ns(json_object_get_uint64(c->val),
+					   buf)) : "-";
 }
 
-static void put_average(FILE *f, const struct watch_ios *ios)
+static const char *policy_text(const struct cell *c)
 {
-	put_time(f, ios, ios->latency_ns / (ios->ios ?: 1));
+	return json_object_get_string(c->val) ?: "none";
 }
 
-static void put_sum(FILE *f, const struct report *r, const struct row *row)
+static const char *queue_text(const struct cell *c)
 {
-	struct watch_ios sum = row_sum(row);
+	int hctx = json_object_get_int(c->val);
 
-	put_rate(f, 8, sum.ios / r->seconds);
-	put_size(f, sum.bytes / r->seconds);
-	put_rate(f, 8, sum.placed / r->seconds);
-	fprintf(f, " %6" PRIu64, (uint64_t)sum.errors);
-	put_average(f, &sum);
-	put_time(f, &sum, percentile(&sum, 50));
-	put_time(f, &sum, percentile(&sum, 99));
-	fputc('\n', f);
+	return hctx < 0 ? "no hctx" : say("hctx %d", hctx);
 }
 
-static void policy_line(FILE *f, const struct report *r, const struct row *row)
+/* Registration and disk. */
+static const char *reg_text(const struct cell *c)
 {
-	char disk[DISK_LEN];
-
-	fprintf(f, "%-9s %-13s", disk_name(row->key.dev, disk),
-		*row->key.policy ? row->key.policy : "none");
-	put_sum(f, r, row);
+	return say("%4s %-8s", json_object_get_uint64(c->val) ?
+		   cell_text(c) : "-", member_text(c->record, "disk"));
 }
 
-static void queue_line(FILE *f, const struct report *r, const struct row *row)
+static const char *meaning_text(const struct cell *c)
 {
-	char disk[DISK_LEN];
+	unsigned int reason = 0;
 
-	fprintf(f, "%-9s %-13s", disk_name(row->key.dev, disk),
-		row->key.hctx < 0 ? "no hctx" :
-		say("hctx %d", row->key.hctx));
-	put_sum(f, r, row);
+	while (strcmp(blkdmabuf_reason_str(reason), cell_text(c)))
+		reason++;
+	return blkdmabuf_reason_text(reason);
 }
 
-static void reg_line(FILE *f, const struct report *r, const struct row *row)
-{
-	const struct watch_ios *way = row->way;
-	struct watch_ios sum = row_sum(row);
-	char disk[DISK_LEN];
+#define SUM_FIELDS							\
+	{ "I/O/S",	" %8s",		"ios",		rate_text },	\
+	{ "BYTES/S",	" %10s",	"bytes",	size_rate_text }, \
+	{ "PLACED/S",	" %8s",		"placements",	rate_text },	\
+	{ "ERRORS",	" %6s",		"errors",	cell_text },	\
+	{ "AVG",	" %6s",		"/latency/avg_ns", time_text },	\
+	{ "P50<=",	" %6s",		"/latency/p50_ns", time_text },	\
+	{ "P99<=",	" %6s",		"/latency/p99_ns", time_text },	\
+	{}
 
-	fprintf(f, "%4u %-8s", row->key.id, disk_name(row->key.dev, disk));
-	put_rate(f, 7, way[0].ios / r->seconds);
-	put_size(f, way[0].bytes / r->seconds);
-	put_rate(f, 8, way[1].ios / r->seconds);
-	put_size(f, way[1].bytes / r->seconds);
-	fprintf(f, " %4" PRIu64, (uint64_t)sum.errors);
-	put_rate(f, 8, sum.placed / r->seconds);
-	put_average(f, &sum);
-	put_time(f, &sum, percentile(&sum, 99));
-	fputc('\n', f);
-}
-
-static const struct {
-	const char	*head;
-	void		(*line)(FILE *f, const struct report *r,
-				const struct row *row);
-} sections[] = {
-	[BY_POLICY] = {
-		"POLICIES                  I/O/S    BYTES/S PLACED/S ERRORS"
-		"    AVG  P50<=  P99<=", policy_line
-	},
-	[BY_QUEUE] = {
-		"QUEUES                    I/O/S    BYTES/S PLACED/S ERRORS"
-		"    AVG  P50<=  P99<=", queue_line
-	},
-	[BY_REG] = {
-		"REGISTRATIONS READS/S    BYTES/S WRITES/S    BYTES/S  ERR"
-		" PLACED/S    AVG  P99<=", reg_line
-	},
+static const struct field policy_fields[] = {
+	{ "POLICIES",	"%-9s",		"disk",		cell_text },
+	{ "",		" %-13s",	"policy",	policy_text },
+	SUM_FIELDS
 };
 
-/* How many of @nr rows to show: that some are left out takes a line, too. */
-static size_t rows_shown(size_t nr, size_t limit)
-{
-	return nr > limit + 1 ? limit : nr;
-}
+static const struct field queue_fields[] = {
+	{ "QUEUES",	"%-9s",		"disk",		cell_text },
+	{ "",		" %-13s",	"hctx",		queue_text },
+	SUM_FIELDS
+};
 
-static void put_rest(FILE *f, size_t left)
-{
-	if (left)
-		fprintf(f, "(%zu more)\n", left);
-}
+static const struct field reg_fields[] = {
+	{ "REGISTRATIONS", "%-13s",	"id",		reg_text },
+	{ "READS/S",	" %7s",		"reads",	rate_text },
+	{ "BYTES/S",	" %10s",	"read_bytes",	size_rate_text },
+	{ "WRITES/S",	" %8s",		"writes",	rate_text },
+	{ "BYTES/S",	" %10s",	"write_bytes",	size_rate_text },
+	{ "ERR",	" %4s",		"errors",	cell_text },
+	{ "PLACED/S",	" %8s",		"placements",	rate_text },
+	{ "AVG",	" %6s",		"/latency/avg_ns", time_text },
+	{ "P99<=",	" %6s",		"/latency/p99_ns", time_text },
+	{}
+};
 
-static void put_table(FILE *f, const struct report *r, enum view view,
-		      size_t limit)
-{
-	const struct table *t = &r->by[view];
-	size_t i, shown = rows_shown(t->nr, limit);
+static const struct field refused_fields[] = {
+	{ "REFUSED",	"%-13s",	"id",		reg_text },
+	{ "COUNT",	" %7s",		"count",	cell_text },
+	{ "REASON",	" %-16s",	"reason",	cell_text },
+	{ "MEANING",	" %s",		"reason",	meaning_text },
+	{}
+};
 
-	if (!t->nr)
-		return;
-	fprintf(f, "\n%s\n", sections[view].head);
-	for (i = 0; i < shown; i++)
-		sections[view].line(f, r, &t->rows[i]);
-	put_rest(f, t->nr - shown);
-}
-
-static void put_refused(FILE *f, const struct report *r, size_t limit)
-{
-	size_t i, shown = rows_shown(r->nr_refused, limit);
-	const struct refused *ref = r->refused;
-	char disk[DISK_LEN];
-
-	if (!r->nr_refused)
-		return;
-	fputs("\nREFUSED         COUNT REASON           MEANING\n", f);
-	for (i = 0; i < shown; i++, ref++)
-		fprintf(f, "%4s %-8s %7" PRIu64 " %-16s %s\n",
-			ref->what.id ? say("%u", ref->what.id) : "-",
-			ref->what.dev ? disk_name(ref->what.dev, disk) : "-",
-			ref->count, blkdmabuf_reason_str(ref->what.reason),
-			blkdmabuf_reason_text(ref->what.reason));
-	put_rest(f, r->nr_refused - shown);
-}
+static const struct {
+	const char		*key;
+	const struct field	*fields;
+} sections[] = {
+	{ "policies",		policy_fields },
+	{ "queues",		queue_fields },
+	{ "registrations",	reg_fields },
+	{ "refused",		refused_fields },
+};
 
 /* @nr buckets from @first on as one bar, full if all I/Os are in them. */
 static void put_bar(FILE *f, const struct watch_ios *ios, unsigned int first,
@@ -413,16 +383,21 @@ static void put_summary(FILE *f, const struct report *r,
 	fputc('\n', f);
 }
 
-void report_text(FILE *f, const struct report *r, size_t rows, size_t bars)
+void report_text(FILE *f, const struct report *r, struct json_object *obj,
+		 size_t rows, size_t bars)
 {
 	struct watch_ios sum = {};
+	struct json_object *list;
+	size_t i;
 
 	if (r->by[BY_NOTHING].nr)
 		sum = row_sum(r->by[BY_NOTHING].rows);
 	put_summary(f, r, &sum);
-	put_table(f, r, BY_POLICY, rows);
-	put_table(f, r, BY_QUEUE, rows);
-	put_table(f, r, BY_REG, rows);
-	put_refused(f, r, rows);
+	for (i = 0; i < ARRAY_SIZE(sections); i++) {
+		list = member(obj, sections[i].key);
+		if (json_object_array_length(list))
+			fputc('\n', f);
+		put_records(f, sections[i].fields, list, rows, r);
+	}
 	put_histogram(f, &sum, bars);
 }

@@ -504,7 +504,8 @@ static size_t count_lines(const char *text)
 	return n;
 }
 
-static char *report_string(const struct report *r, size_t rows, size_t bars)
+static char *report_string(const struct report *r, struct json_object *obj,
+			   size_t rows, size_t bars)
 {
 	char *text = NULL;
 	size_t len;
@@ -513,19 +514,20 @@ static char *report_string(const struct report *r, size_t rows, size_t bars)
 	f = open_memstream(&text, &len);
 	if (!f)
 		return NULL;
-	report_text(f, r, rows, bars);
+	report_text(f, r, obj, rows, bars);
 	return fclose(f) ? NULL : text;
 }
 
 /* As many rows in each section as @height has room for, the rest are bars. */
-static char *report_fit(const struct report *r, size_t height)
+static char *report_fit(const struct report *r, struct json_object *obj,
+			size_t height)
 {
 	size_t rows, lines = 0;
 	char *text = NULL;
 
 	for (rows = height; rows; rows--) {
 		free(text);
-		text = report_string(r, rows, MIN_BARS);
+		text = report_string(r, obj, rows, MIN_BARS);
 		lines = text ? count_lines(text) : 0;
 		if (lines <= height)
 			break;
@@ -533,7 +535,7 @@ static char *report_fit(const struct report *r, size_t height)
 	if (!text || lines >= height)
 		return text;
 	free(text);
-	return report_string(r, rows, MIN_BARS + height - lines);
+	return report_string(r, obj, rows, MIN_BARS + height - lines);
 }
 
 /* Lines and columns that the terminal has not got would make it scroll. */
@@ -553,14 +555,18 @@ static void draw(const char *text, const struct winsize *size)
 
 static void draw_report(const struct watcher *w)
 {
+	struct json_object *obj;
 	struct winsize size;
 	char *text = NULL;
 
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_row ||
 	    !size.ws_col)
 		size = (struct winsize) { .ws_row = 24, .ws_col = 80 };
-	if (w->last.seconds)
-		text = report_fit(&w->last, size.ws_row);
+	if (w->last.seconds) {
+		obj = report_json(&w->last);
+		text = report_fit(&w->last, obj, size.ws_row);
+		json_object_put(obj);
+	}
 	draw(text ?: "waiting for the end of the first interval; q quits\n",
 	     &size);
 	free(text);
@@ -657,17 +663,29 @@ static bool wait_interval(struct watcher *w, uint32_t interval)
 
 /* ---- stat, top ---- */
 
-static int show(const struct watcher *w, bool first)
+static void print_report(const struct report *r, bool first)
 {
-	if (w->screen) {
-		draw_report(w);
-	} else if (want_json) {
-		report_json(&w->last);
+	struct json_object *obj = report_json(r);
+
+	/* On one line, unlike print_json(): who reads wants them one by one. */
+	if (want_json) {
+		puts(json_object_to_json_string_ext(obj,
+			JSON_C_TO_STRING_PLAIN |
+			JSON_C_TO_STRING_NOSLASHESCAPE));
 	} else {
 		if (!first)
 			putchar('\n');
-		report_text(stdout, &w->last, WATCH_MAX_KEYS, WATCH_BUCKETS);
+		report_text(stdout, r, obj, WATCH_MAX_KEYS, WATCH_BUCKETS);
 	}
+	json_object_put(obj);
+}
+
+static int show(const struct watcher *w, bool first)
+{
+	if (w->screen)
+		draw_report(w);
+	else
+		print_report(&w->last, first);
 	return fflush(stdout) ? -errno : 0;
 }
 

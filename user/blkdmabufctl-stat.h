@@ -69,13 +69,13 @@ struct report {
 void ios_add(struct watch_ios *to, const struct watch_ios *from);
 struct watch_ios row_sum(const struct row *row);
 
-/* One line of JSON. */
-void report_json(const struct report *r);
+struct json_object *report_json(const struct report *r);
 
 /*
  * Text for people, with at most @rows rows in each section, one for what is left
- * out included, and @bars (at least 1) in the histogram.
+ * out included, and @bars (at least 1) in the histogram.  @obj: report_json().
  */
-void report_text(FILE *f, const struct report *r, size_t rows, size_t bars);
+void report_text(FILE *f, const struct report *r, struct json_object *obj,
+		 size_t rows, size_t bars);
 
 #endif /* BLKDMABUFCTL_STAT_H */

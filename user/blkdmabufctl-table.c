@@ -28,11 +28,11 @@ const char *const bench_modes[NR_BENCH_MODES] = {
 	[BENCH_SQPOLL]		= "sqpoll",
 };
 
-const char *bench_path_name(const struct bench *b, const struct bench_row *row)
+const char *bench_path_name(const struct bench *b, enum bench_path path)
 {
-	if (row->cell.path == BENCH_POLICY)
+	if (path == BENCH_POLICY)
 		return say("policy %s", b->policy);
-	return path_words[row->cell.path].name;
+	return path_words[path].name;
 }
 
 /* ---- Numbers ---- */
@@ -208,41 +208,87 @@ static void print_head(struct bench *b)
 	printf(", %u rounds of %g s\n", b->o.rounds, b->seconds);
 }
 
-static void print_time(uint64_t ns)
+static const char *path_text(const struct cell *c)
 {
-	if (ns < 99950)
-		printf(" %6.1f", ns / 1e3);
-	else
-		printf(" %6.0f", ns / 1e3);
+	unsigned int path = 0;
+
+	while (strcmp(path_words[path].key, cell_text(c)))
+		path++;
+	return bench_path_name(c->more, path);
 }
 
-static void print_per_io(int width, bool known, double count, uint64_t ios)
+/* Or why there are none, and no other numbers either. */
+static const char *iops_text(const struct cell *c)
 {
-	if (known && ios)
-		printf(" %*.*f", width, count && count / ios < 9.995 ? 2 : 0,
-		       count / ios);
-	else
-		printf(" %*s", width, "-");
+	if (c->val)
+		return say("%.0f", json_object_get_double(c->val));
+	return json_object_get_string(member(c->record, "refused")) ?:
+	       "not measured";
 }
 
-static void print_row(struct bench *b, struct bench_row *row)
+static const char *spread_text(const struct cell *c)
 {
-	const struct bench_sample *s = &row->sum;
-	double iops = median(row);
-
-	printf("%-13s", bench_path_name(b, row));
-	if (*row->why || !row->rounds) {
-		printf(" %s\n", *row->why ? row->why : "not measured");
-		return;
-	}
-	printf(" %8.0f %16s %8.1f %5.2f", iops,
-	       say("%.0f..%.0f", row->iops[0], row->iops[row->rounds - 1]),
-	       iops * row->cell.size / (1 << 20), ratio(b, row));
-	print_time(bench_percentile(s->hist, 50));
-	print_time(bench_percentile(s->hist, 99));
-	print_time(bench_percentile(s->hist, 99.9));
-	putchar('\n');
+	if (!c->val)
+		return NULL;
+	return say("%.0f..%.0f", json_object_get_double(c->val),
+		   json_object_get_double(member(c->record, "iops_max")));
 }
+
+static const char *rate_text(const struct cell *c)
+{
+	return say("%.1f", json_object_get_double(c->val));
+}
+
+static const char *ratio_text(const struct cell *c)
+{
+	return say("%.2f", json_object_get_double(c->val));
+}
+
+static const char *us_text(const struct cell *c)
+{
+	double ns = json_object_get_double(c->val);
+
+	return say("%.*f", ns < 99950 ? 1 : 0, ns / 1e3);
+}
+
+static const char *cpu_text(const struct cell *c)
+{
+	return say("%.2f", json_object_get_double(c->val) / 1e3);
+}
+
+static const char *per_io_text(const struct cell *c)
+{
+	double val = json_object_get_double(c->val);
+
+	return c->val ? say("%.*f", val && val < 9.995 ? 2 : 0, val) : "-";
+}
+
+static const struct field row_fields[] = {
+	{ "PATH",	"%-13s",	"path",		path_text },
+	{ "IOPS",	" %8s",		"iops",		iops_text },
+	{ "MIN..MAX",	" %16s",	"iops_min",	spread_text },
+	{ "MIB/S",	" %8s",		"mib_per_second", rate_text },
+	{ "RATIO",	" %5s",		"ratio",	ratio_text },
+	{ "P50us",	" %6s",		"p50_ns",	us_text },
+	{ "P99us",	" %6s",		"p99_ns",	us_text },
+	{ "P999us",	" %6s",		"p999_ns",	us_text },
+	{}
+};
+
+/* What one I/O takes of the machine. */
+static const struct field count_fields[] = {
+	{ "PER I/O",	"%-13s",	"path",		path_text },
+	{ "SIZE",	" %8s",		"size",		cell_size },
+	{ "DEPTH",	" %5s",		"depth",	cell_text },
+	{ "CPUus",	" %7s",		"cpu_ns",	cpu_text },
+	{ "MAPS",	" %6s",		"maps",		per_io_text },
+	{ "UNMAPS",	" %6s",		"unmaps",	per_io_text },
+	{ "INVAL",	" %6s",		"invalidations", per_io_text },
+	{ "ALLOCS",	" %6s",		"allocations",	per_io_text },
+	{ "IRQS",	" %6s",		"interrupts",	per_io_text },
+	{ "CSW",	" %6s",		"switches",	per_io_text },
+	{}
+};
 
 static void print_cell_head(const struct bench_row *row)
 {
@@ -251,34 +297,7 @@ static void print_cell_head(const struct bench_row *row)
 	printf("\n%s, depth %u, batch %u\n",
 	       human_size(row->cell.size, size), row->cell.depth,
 	       row->cell.batch);
-	printf("%-13s %8s %16s %8s %5s %6s %6s %6s\n", "PATH", "IOPS",
-	       "MIN..MAX", "MIB/S", "RATIO", "P50us", "P99us", "P999us");
-}
-
-/* What one I/O takes of the machine. */
-static void print_counts(struct bench *b, const struct bench_row *row)
-{
-	const struct bench_sample *s = &row->sum;
-	char size[HUMAN_LEN];
-	unsigned int n;
-
-	if (*row->why || !row->rounds)
-		return;
-	printf("%-13s %8s %5u", bench_path_name(b, row),
-	       human_size(row->cell.size, size), row->cell.depth);
-	printf(" %7.2f", s->cpu_ns / 1e3 / s->ios);
-	for (n = 0; n < NR_TRACE_EVENTS; n++)
-		print_per_io(6, row->known[n], row->counts[n], row->counted);
-	print_per_io(6, s->interrupts >= 0, s->interrupts, s->ios);
-	print_per_io(6, true, s->switches, s->ios);
-	putchar('\n');
-}
-
-static void print_counts_head(void)
-{
-	printf("\n%-13s %8s %5s %7s %6s %6s %6s %6s %6s %6s\n", "PER I/O",
-	       "SIZE", "DEPTH", "CPUus", "MAPS", "UNMAPS", "INVAL", "ALLOCS",
-	       "IRQS", "CSW");
+	put_heads(stdout, row_fields);
 }
 
 static bool nothing_counted(const struct bench *b)
@@ -291,21 +310,29 @@ static bool nothing_counted(const struct bench *b)
 	return false;
 }
 
-void bench_text(struct bench *b)
+void bench_text(struct bench *b, struct json_object *all)
 {
+	struct json_object *list = member(all, "rows"), *obj;
 	struct bench_row *row, *last = NULL;
+	unsigned int i;
 
 	print_head(b);
-	for (row = b->rows; row < b->rows + b->nr_rows; row++) {
+	for (i = 0; i < b->nr_rows; i++) {
+		row = &b->rows[i];
 		if (!last || last->cell.size != row->cell.size ||
 		    last->cell.depth != row->cell.depth)
 			print_cell_head(row);
-		print_row(b, row);
+		put_record(stdout, row_fields,
+			   json_object_array_get_idx(list, i), b);
 		last = row;
 	}
-	print_counts_head();
-	for (row = b->rows; row < b->rows + b->nr_rows; row++)
-		print_counts(b, row);
+	putchar('\n');
+	put_heads(stdout, count_fields);
+	for (i = 0; i < b->nr_rows; i++) {
+		obj = json_object_array_get_idx(list, i);
+		if (member(obj, "iops"))
+			put_record(stdout, count_fields, obj, b);
+	}
 	puts("\nRATIO is to the IOPS of 'registered'.");
 	if (nothing_counted(b))
 		puts("Maps and allocations are counted as root, where tracefs "

@@ -45,13 +45,117 @@ void add_bool(struct json_object *obj, const char *key, bool val)
 	json_object_object_add(obj, key, json_object_new_boolean(val));
 }
 
-/* Takes @obj over. */
 void print_json(struct json_object *obj)
 {
-	puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	if (want_json)
+		puts(json_object_to_json_string_ext(obj,
+			JSON_C_TO_STRING_PRETTY |
+			JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(obj);
 }
+
+/* ---- Lists ---- */
+
+/* More of a cell help nobody to read the line. */
+#define MAX_JOINED	16
+
+/* "a, b and 3 more", or "-". */
+static const char *join(struct json_object *list)
+{
+	size_t i, nr = json_object_array_length(list);
+	const char *text = "";
+
+	for (i = 0; i < nr && i < MAX_JOINED; i++)
+		text = say("%s%s%s", text, i ? ", " : "",
+			   json_object_get_string(
+				json_object_array_get_idx(list, i)));
+	if (nr > MAX_JOINED)
+		text = say("%s and %zu more", text, nr - MAX_JOINED);
+	return nr ? text : "-";
+}
+
+const char *cell_text(const struct cell *c)
+{
+	if (json_object_is_type(c->val, json_type_array))
+		return join(c->val);
+	return json_object_get_string(c->val) ?: "-";
+}
+
+const char *cell_size(const struct cell *c)
+{
+	char size[HUMAN_LEN];
+
+	return say("%s", human_size(json_object_get_uint64(c->val), size));
+}
+
+struct json_object *member(struct json_object *record, const char *key)
+{
+	struct json_object *val = NULL;
+
+	if (*key != '/')
+		return json_object_object_get(record, key);
+	json_pointer_get(record, key, &val);
+	return val;
+}
+
+const char *member_text(struct json_object *record, const char *key)
+{
+	struct cell c = { .val = member(record, key), .record = record };
+
+	return cell_text(&c);
+}
+
+void put_heads(FILE *f, const struct field *fields)
+{
+	if (!fields->head)
+		return;
+	for (; fields->format; fields++)
+		fprintf(f, fields->format, fields->head);
+	fputc('\n', f);
+}
+
+void put_record(FILE *f, const struct field *fields, struct json_object *record,
+		const void *more)
+{
+	for (; fields->format; fields++) {
+		struct cell c = {
+			.val	= member(record, fields->key),
+			.record	= record,
+			.more	= more,
+		};
+		const char *text = fields->text(&c);
+
+		if (!text)
+			break;
+		fprintf(f, fields->format, text);
+	}
+	fputc('\n', f);
+}
+
+void put_records(FILE *f, const struct field *fields, struct json_object *list,
+		 size_t max, const void *more)
+{
+	size_t i, nr = json_object_array_length(list), shown;
+
+	if (!nr)
+		return;
+	/* That some are left out takes a line, too. */
+	shown = nr - 1 > max ? max : nr;
+	put_heads(f, fields);
+	for (i = 0; i < shown; i++)
+		put_record(f, fields, json_object_array_get_idx(list, i), more);
+	if (shown < nr)
+		fprintf(f, "(%zu more)\n", nr - shown);
+}
+
+void tell_list(const struct field *fields, struct json_object *list)
+{
+	if (!want_json)
+		put_records(stdout, fields, list, SIZE_MAX, NULL);
+	print_json(list);
+}
+
+/* ---- Failures ---- */
 
 /* Where an errno alone tells what to do. */
 static const struct {

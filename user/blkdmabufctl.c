@@ -469,55 +469,6 @@ static bool is_global(const struct option *opt)
 	return opt->commands == EVERY;
 }
 
-static void print_options(const struct command *cmd, bool global)
-{
-	const struct option *opt;
-	char left[64];
-
-	for (opt = options; opt < options + NR_OPTIONS; opt++) {
-		if (is_global(opt) != global || !option_applies(opt, cmd))
-			continue;
-		snprintf(left, sizeof(left), "%s%c%s--%s%s%s",
-			 opt->letter ? "-" : "", opt->letter ?: ' ',
-			 opt->letter ? ", " : "   ", opt->name,
-			 opt->arg ? " " : "", opt->arg ?: "");
-		printf("  %-24s %s\n", left, opt->help);
-	}
-}
-
-static void print_usage(FILE *f, const struct command *cmd)
-{
-	if (cmd)
-		fprintf(f, "usage: blkdmabufctl [OPTIONS] %s %s [OPTIONS]\n",
-			cmd->name, cmd->args);
-	else
-		fprintf(f, "usage: blkdmabufctl [OPTIONS] COMMAND ...\n");
-}
-
-static void print_help(const struct command *cmd, const char *group)
-{
-	size_t i;
-
-	print_usage(stdout, cmd);
-	if (cmd) {
-		printf("  %s\n\nOptions:\n", cmd->help);
-		print_options(cmd, false);
-	} else {
-		puts("Block I/O straight between a device, or a file on one, "
-		     "and a dma-buf.\n\n"
-		     "Commands:");
-		for (i = 0; i < ARRAY_SIZE(commands); i++)
-			if (command_in(&commands[i], group))
-				printf("  %-14s %-11s %s\n", commands[i].name,
-				       commands[i].args, commands[i].help);
-		puts("\n'blkdmabufctl COMMAND --help' has the options of a "
-		     "command.\n\nOptions:");
-	}
-	print_options(cmd, true);
-	puts("\nSizes are bytes and take K, M, G, T. The manual page is "
-	     "blkdmabufctl(8).");
-}
-
 static struct json_object *options_json(const struct command *cmd, bool global)
 {
 	struct json_object *list = json_object_new_array(), *obj;
@@ -537,13 +488,14 @@ static struct json_object *options_json(const struct command *cmd, bool global)
 	return list;
 }
 
-static void print_help_json(void)
+static struct json_object *commands_json(const char *group)
 {
-	struct json_object *all = json_object_new_object(), *list, *obj;
+	struct json_object *list = json_object_new_array(), *obj;
 	const struct command *cmd;
 
-	list = json_object_new_array();
 	for (cmd = commands; cmd < commands + ARRAY_SIZE(commands); cmd++) {
+		if (!command_in(cmd, group))
+			continue;
 		obj = json_object_new_object();
 		add_str(obj, "name", cmd->name);
 		add_str(obj, "args", cmd->args);
@@ -552,7 +504,65 @@ static void print_help_json(void)
 				       options_json(cmd, false));
 		json_object_array_add(list, obj);
 	}
-	json_object_object_add(all, "commands", list);
+	return list;
+}
+
+static const char *option_text(const struct cell *c)
+{
+	const char *letter = json_object_get_string(member(c->record,
+							   "letter"));
+	const char *arg = json_object_get_string(member(c->record, "arg"));
+
+	return say("%s--%s%s%s", letter ? say("-%s, ", letter) : "    ",
+		   cell_text(c), arg ? " " : "", arg ?: "");
+}
+
+static const struct field option_fields[] = {
+	{ NULL,		"  %-24s",	"name",		option_text },
+	{ NULL,		" %s",		"help",		cell_text },
+	{}
+};
+
+static const struct field command_fields[] = {
+	{ NULL,		"  %-14s",	"name",		cell_text },
+	{ NULL,		" %-11s",	"args",		cell_text },
+	{ NULL,		" %s",		"help",		cell_text },
+	{}
+};
+
+static void print_usage(FILE *f, const struct command *cmd)
+{
+	if (cmd)
+		fprintf(f, "usage: blkdmabufctl [OPTIONS] %s %s [OPTIONS]\n",
+			cmd->name, cmd->args);
+	else
+		fprintf(f, "usage: blkdmabufctl [OPTIONS] COMMAND ...\n");
+}
+
+static void print_help(const struct command *cmd, const char *group)
+{
+	print_usage(stdout, cmd);
+	if (cmd) {
+		printf("  %s\n\nOptions:\n", cmd->help);
+		tell_list(option_fields, options_json(cmd, false));
+	} else {
+		puts("Block I/O straight between a device, or a file on one, "
+		     "and a dma-buf.\n\n"
+		     "Commands:");
+		tell_list(command_fields, commands_json(group));
+		puts("\n'blkdmabufctl COMMAND --help' has the options of a "
+		     "command.\n\nOptions:");
+	}
+	tell_list(option_fields, options_json(cmd, true));
+	puts("\nSizes are bytes and take K, M, G, T. The manual page is "
+	     "blkdmabufctl(8).");
+}
+
+static void print_help_json(void)
+{
+	struct json_object *all = json_object_new_object();
+
+	json_object_object_add(all, "commands", commands_json(NULL));
 	json_object_object_add(all, "options", options_json(NULL, true));
 	print_json(all);
 }

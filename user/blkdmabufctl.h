@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include <json-c/json.h>
@@ -191,10 +192,53 @@ int report_failure(const struct failure *f);
 int usage_error(const char *what, const char *object, const char *advice);
 /* Whoever needs it for longer than the next message copies it. */
 const char *say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Under -j, and nothing otherwise; takes @obj over. */
 void print_json(struct json_object *obj);
 void add_str(struct json_object *obj, const char *key, const char *val);
 void add_u64(struct json_object *obj, const char *key, uint64_t val);
 void add_bool(struct json_object *obj, const char *key, bool val);
+
+/* ---- Lists: records, as they are in JSON, and columns of them ---- */
+
+/**
+ * struct cell - what a record has in a column
+ * @val: member of the record, NULL for null
+ * @record: all of it
+ * @more: what is known beside the record
+ */
+struct cell {
+	struct json_object	*val;
+	struct json_object	*record;
+	const void		*more;
+};
+
+/**
+ * struct field - a column; the last of several has no @format
+ * @head: its head; lists whose first column has none go without
+ * @format: of a cell, and of the head, behind what is left of it
+ * @key: member of the record, "/a/b" if that is inside another
+ * @text: how it reads; what returns NULL ends the line
+ */
+struct field {
+	const char	*head;
+	const char	*format;
+	const char	*key;
+	const char	*(*text)(const struct cell *c);
+};
+
+/* As in JSON, but "a, b" for a list, and "-" for null and an empty list. */
+const char *cell_text(const struct cell *c);
+const char *cell_size(const struct cell *c);
+struct json_object *member(struct json_object *record, const char *key);
+const char *member_text(struct json_object *record, const char *key);
+void put_heads(FILE *f, const struct field *fields);
+void put_record(FILE *f, const struct field *fields, struct json_object *record,
+		const void *more);
+/* With heads, if there are any, and not many more than @max. */
+void put_records(FILE *f, const struct field *fields, struct json_object *list,
+		 size_t max, const void *more);
+/* As JSON or in columns; takes @list over. */
+void tell_list(const struct field *fields, struct json_object *list);
 
 /* ---- Signals: one asks to stop in order, one more after a while ends it. ---- */
 
