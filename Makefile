@@ -350,7 +350,8 @@ $(FIO_ENGINE): user/fio-blkdmabuf.c $(LIB_A) $(LIBBPF) $(B)/fio/version Makefile
 	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread \
 		-include $(B)/fio/config-host.h -isystem $(B)/fio -Iinclude/uapi \
 		-Iuser $(CFLAGS) -fPIC -shared -Wl,-Bsymbolic \
-		-Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $< $(LIB_A) $(LIBS)
+		-MMD -MP -MF $@.d -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $< \
+		$(LIB_A) $(LIBS)
 
 # The installed fio may be another one by now.
 .PHONY: fio

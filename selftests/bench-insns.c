@@ -48,10 +48,10 @@
 static const struct {
 	const char	*name;
 	uint64_t	size;
-	unsigned int	flags;
+	bool		shuffled;
 } kinds[] = {
-	{ "contiguous", 4 * MIB, BLKDMABUF_HUGETLB },
-	{ "fragmented", 32 * MIB, BLKDMABUF_SHUFFLE },
+	{ "contiguous", 4 * MIB, false },
+	{ "fragmented", 32 * MIB, true },
 };
 
 #define NR_KINDS	ARRAY_SIZE(kinds)
@@ -463,8 +463,10 @@ static void make_buffers(void)
 	unsigned int i;
 
 	for (i = 0; i < NR_KINDS; i++) {
-		buffers[i].dmabuf =
-			blkdmabuf_udmabuf_mapped(kinds[i].size, kinds[i].flags,
+		buffers[i].dmabuf = kinds[i].shuffled ?
+			shuffled_udmabuf(kinds[i].size, &buffers[i].mem) :
+			blkdmabuf_udmabuf_mapped(kinds[i].size,
+						 BLKDMABUF_HUGETLB,
 						 &buffers[i].mem);
 		CHECK(buffers[i].dmabuf >= 0);
 		memset(buffers[i].mem, POISON, kinds[i].size);

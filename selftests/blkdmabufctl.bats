@@ -205,7 +205,7 @@ hold() {
 
 @test "files go through each kind of memory" {
 	echo 16 > /proc/sys/vm/nr_hugepages
-	for kind in --hugetlb --shuffle '--heap system'; do
+	for kind in --hugetlb '--heap system'; do
 		head -c 5M /dev/urandom > a
 		# shellcheck disable=SC2086
 		"$CTL" write "$DEV" --offset 16M --from a $kind
@@ -215,6 +215,17 @@ hold() {
 		"$CTL" read "$DEV" --offset 16M --length 5M --to c $kind
 		cmp a c
 	done
+}
+
+@test "what goes through pages in shuffled order keeps its own" {
+	head -c 4M /dev/urandom > a
+	dd if=a of="$DEV" bs=1M seek=16 oflag=direct conv=fsync status=none
+	# shellcheck disable=SC2016 # for the other shell
+	"$BIN/dmabuf-exec" --shuffled 4M bash -ec \
+		'"$CTL" read "$1" --offset 16M --length 4M --fd 9
+		"$CTL" write "$1" --offset 48M --length 4M --fd 9' - "$DEV"
+	dd if="$DEV" of=b bs=1M skip=48 count=4 iflag=direct status=none
+	cmp a b
 }
 
 # zeroes BLOCK: no byte of that block of $DEV is set

@@ -67,7 +67,7 @@ static void tmpfs_up(struct rig *r, const char *name, int flags)
 	snprintf(path, sizeof(path), TMPFS "/copy-%s", name);
 	unlink(path);
 	r->bdev = open_path(path, O_RDWR | O_CREAT | flags);
-	rig_buffer(r, BUF, 0);
+	rig_buffer(r, BUF, false);
 	copy_up(r);
 }
 
@@ -85,7 +85,7 @@ static void crypt_up(struct rig *r, const char *serial, uint64_t size)
 		      "aes-xts-plain64 %0128d 0 %s 0'", 1, disk), 0);
 	memset(r, 0, sizeof(*r));
 	r->bdev = open_path("/dev/mapper/copy", O_RDWR | O_DIRECT);
-	rig_buffer(r, size, 0);
+	rig_buffer(r, size, false);
 	copy_up(r);
 }
 
@@ -194,7 +194,7 @@ TEST(a_file_system_that_is_full_is_an_error)
 	CHECK_EQ(mount("none", "/run/copy-full", "tmpfs", 0, "size=2m"), 0);
 	memset(&r, 0, sizeof(r));
 	r.bdev = open_path("/run/copy-full/file", O_RDWR | O_CREAT);
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	copy_up(&r);
 	CHECK_EQ(rig_io(&r, WRITE_CMD, 0, 3 * MIB, 0), -ENOSPC);
 	CHECK_EQ(rig_io(&r, WRITE_CMD, 0, MIB, 0), MIB);
@@ -272,7 +272,7 @@ TEST(what_can_be_premapped_is_not_copied)
 	struct rig r = {};
 
 	r.bdev = rig_open_disk("disk0", O_RDWR | O_DIRECT);
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	copy_up(&r);
 	rig_fill_disk(&r, 0, MIB, 1);
 	CHECK(!was_copied(&r, READ_CMD, 0, MIB, 0));
@@ -313,7 +313,7 @@ TEST(a_registration_without_the_flag_is_not_copied)
 	disk = rig_open_disk("disk2", O_RDONLY);
 	r.bdev = fs_open(&fs, __func__, O_RDWR | O_CREAT);
 	buffered_write(r.bdev, 0, MIB, 1);
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	CHECK_EQ(blkdmabuf_register(rig_ctl, disk, r.dmabuf, NULL), 0);
 	copy_bind(&r);
 	refused_begin();
@@ -548,7 +548,7 @@ TEST(many_copies_at_a_time_are_right)
 	int i;
 
 	r.bdev = open_path(TMPFS "/copy-many", O_RDWR | O_CREAT | O_TRUNC);
-	rig_buffer(&r, MANY * len, 0);
+	rig_buffer(&r, MANY * len, false);
 	copy_up(&r);
 	buffered_write(r.bdev, 0, MANY * len, 1);
 	/* Even ones are read, odd ones written, of one buffer at a time. */

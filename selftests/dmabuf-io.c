@@ -287,7 +287,7 @@ static void make_buffer(void)
 		if (!strcmp(opt.buffer, "contiguous"))
 			env.dmabuf = blkdmabuf_udmabuf(size, 0);
 		else if (!strcmp(opt.buffer, "shuffled"))
-			env.dmabuf = blkdmabuf_udmabuf(size, BLKDMABUF_SHUFFLE);
+			env.dmabuf = shuffled_udmabuf(size, NULL);
 		else if (!strcmp(opt.buffer, "hugetlb"))
 			env.dmabuf = blkdmabuf_udmabuf(size = ALIGN(size, 2 * MIB),
 						       BLKDMABUF_HUGETLB);

@@ -136,7 +136,7 @@ TEST(a_pin_keeps_a_registration_and_its_removal_ends_it)
 	int fd;
 
 	r.bdev = rig_open_disk("disk0", O_RDWR | O_DIRECT);
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	inode = inode_of(r.dmabuf);
 	r.id = register_pinned(&r);
 	put_buffer(&r);
@@ -171,7 +171,7 @@ TEST(a_second_process_finds_what_the_first_one_pinned)
 	struct rig r = {};
 
 	r.bdev = rig_open_disk("disk0", O_RDWR | O_DIRECT);
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	r.id = register_pinned(&r);
 	CHECK_EQ(blkdmabuf_ctl_open(&ctl, PIN_DIR), 0);
 	CHECK_EQ(blkdmabuf_owned(ctl, ids, 4), 1);
@@ -232,7 +232,7 @@ TEST(registering_again_and_again_leaves_nothing_behind)
 	int i;
 
 	r.bdev = rig_open_disk("disk0", O_RDWR | O_DIRECT);
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	for (i = 0; i < 100; i++) {
 		rig_register(&r);
 		CHECK(r.id > last);
@@ -750,7 +750,7 @@ TEST(registering_others_under_load_disturbs_nothing)
 	rig_up(&r, "disk0", BUF);
 	rig_fill_disk(&r, 0, 256 * KIB, 20);
 	other.bdev = r.bdev;
-	rig_buffer(&other, BUF, 0);
+	rig_buffer(&other, BUF, false);
 	load_start(loads, &r, 0);
 	UNDER_LOAD(load_did(loads, 300),
 		   rig_register(&other);

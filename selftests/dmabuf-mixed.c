@@ -272,7 +272,7 @@ static uint64_t part_up(struct rig *r, struct rig *disk)
 	snprintf(path, sizeof(path), "%sp1", disk_by_serial("disk0"));
 	r->bdev = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	CHECK(r->bdev >= 0);
-	rig_buffer(r, BUF, 0);
+	rig_buffer(r, BUF, false);
 	rig_register(r);
 	rig_bind(r);
 	*disk = *r;

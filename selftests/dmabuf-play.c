@@ -294,7 +294,7 @@ static void buffer_make(void)
 	if (buffer.moves)
 		buffer.fd = buffer_movable();
 	else
-		buffer.fd = blkdmabuf_udmabuf(BUFFER, BLKDMABUF_SHUFFLE);
+		buffer.fd = shuffled_udmabuf(BUFFER, NULL);
 	if (buffer.fd < 0)
 		wrong("no buffer: %s", strerror(-buffer.fd));
 	buffer.mem = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "libblkdmabuf.h"
+#include "shuffled.h"
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define ALIGN(x, a)	(((x) + (a) - 1) / (a) * (a))

@@ -331,7 +331,7 @@ TEST(a_file_whose_data_is_in_its_inode_is_refused)
 	r.bdev = fs_open(&fs, "x", O_RDWR | O_DIRECT);
 	CHECK_EQ(ftruncate(r.bdev, 64 * KIB), 0);
 	buffered_write(r.bdev, 0, 64 * KIB, 1);
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	rig_register(&r);
 	rig_bind(&r);
 	channel_reads(&r, 0, 64 * KIB, 0, 64 * KIB);
@@ -603,7 +603,7 @@ static void sweep(struct fs *fs, const char *name, unsigned int rounds)
 	chan = r.chan;
 	munmap(r.mem, r.size);
 	close(r.dmabuf);
-	rig_buffer(&r, LANES * LANE, BLKDMABUF_SHUFFLE);
+	rig_buffer(&r, LANES * LANE, true);
 	rig_register(&r);
 	rig_bind(&r);
 	close(chan);
@@ -1892,7 +1892,7 @@ static void check_quota(struct fs *fs)
 		tap_skip("quota");
 	}
 	r.bdev = fd;
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	rig_register(&r);
 	close(fd);
 	fflush(stdout);
@@ -2444,7 +2444,7 @@ TEST(an_error_of_the_device_is_that_of_the_IO)
 		snprintf(name, sizeof(name), "%d", i);
 		r.bdev = fs_open(&fs, name, O_RDWR | O_DIRECT);
 	}
-	rig_buffer(&r, BUF, 0);
+	rig_buffer(&r, BUF, false);
 	rig_register(&r);
 	rig_bind(&r);
 	/* What surrounds it, so that it is no hole. */

@@ -239,7 +239,7 @@ static inline void rig_up_file(struct rig *r, struct fs *fs, const char *name,
 	memset(r, 0, sizeof(*r));
 	unlink(fs_path(fs, name));
 	r->bdev = fs_open(fs, name, O_RDWR | O_CREAT | O_DIRECT);
-	rig_buffer(r, size, 0);
+	rig_buffer(r, size, false);
 	rig_register(r);
 	rig_bind(r);
 }

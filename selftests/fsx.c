@@ -784,7 +784,7 @@ static void set_up(void)
 			     r.dmabuf, 0);
 		CHECK(r.mem != MAP_FAILED);
 	} else {
-		rig_buffer(&r, NR_LANES * lane_size, BLKDMABUF_SHUFFLE);
+		rig_buffer(&r, NR_LANES * lane_size, true);
 	}
 	rig_register(&r);
 	rig_bind(&r);

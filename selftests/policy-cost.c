@@ -208,7 +208,7 @@ TEST(instructions_per_io_can_be_counted)
 
 	CHECK(m && c);
 	r.bdev = rig_open_disk("disk0", O_RDWR | O_DIRECT);
-	rig_buffer(&r, PAGE, 0);
+	rig_buffer(&r, PAGE, false);
 	CHECK_EQ(io_uring_queue_init(8, &ring, IORING_SETUP_CQE32), 0);
 	policy_attach(m->maps.minimal);
 	policy_attach(c->maps.cost_place_only);

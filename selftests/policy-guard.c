@@ -34,7 +34,7 @@ static void set_up(bool open)
 	for (i = 0; i < ARRAY_SIZE(r); i++) {
 		memset(&r[i], 0, sizeof(r[i]));
 		r[i].bdev = rig_open_disk("disk0", O_RDWR | O_DIRECT);
-		rig_buffer(&r[i], SIZE, 0);
+		rig_buffer(&r[i], SIZE, false);
 		rig_register(&r[i]);
 	}
 	r[0].chan = blkdmabuf_channel(r[0].bdev);
@@ -120,7 +120,7 @@ TEST(processes_that_bind_at_once_do_not_get_more)
 	quota(GUARD_UID, 0, 4 * SIZE);
 	for (i = 0; i < 8; i++) {
 		more[i] = r[0];
-		rig_buffer(&more[i], SIZE, 0);
+		rig_buffer(&more[i], SIZE, false);
 		rig_register(&more[i]);
 	}
 	for (i = 0; i < 8; i++) {

@@ -64,7 +64,7 @@ static void set_up(struct rig *r, const char *serial, unsigned int nr,
 	for (k = 0; k < nr; k++) {
 		r[k].bdev = r->bdev;
 		memory_from(nodes[k]);
-		rig_buffer(&r[k], sizes ? sizes[k] : SIZE, 0);
+		rig_buffer(&r[k], sizes ? sizes[k] : SIZE, false);
 		memory_from_anywhere();
 		rig_register(&r[k]);
 		CHECK_EQ(blkdmabuf_map(rig_ctl, r[k].id), 0);

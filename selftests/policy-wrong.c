@@ -27,7 +27,7 @@ static void set_up(void)
 	CHECK(p);
 	rig_up_slots(r, 2, "disk0", SIZE);
 	other = r[0];
-	rig_buffer(&other, SIZE, 0);
+	rig_buffer(&other, SIZE, false);
 	rig_register(&other);
 	other.chan = blkdmabuf_channel(other.bdev);
 	CHECK(other.chan >= 0);
@@ -360,7 +360,7 @@ static void check_admit(int ret, int error, enum blk_dmabuf_reason reason)
 
 	set_up();
 	more = r[0];
-	rig_buffer(&more, SIZE, 0);
+	rig_buffer(&more, SIZE, false);
 	rig_register(&more);
 	p->bss->admit_ret = ret;
 	refused_begin();

@@ -193,7 +193,7 @@ static inline void rig_up_slot(struct rig *r, struct rig *first, uint64_t size)
 	int slot;
 
 	*r = *first;
-	rig_buffer(r, size, 0);
+	rig_buffer(r, size, false);
 	rig_register(r);
 	slot = blkdmabuf_bind(r->chan, r->dmabuf, SLOT_ANY, NULL);
 	CHECK(slot >= 0);

@@ -42,10 +42,11 @@ static inline int rig_open_disk(const char *serial, int flags)
 }
 
 /* A buffer full of poison. */
-static inline void rig_buffer(struct rig *r, uint64_t size, unsigned int flags)
+static inline void rig_buffer(struct rig *r, uint64_t size, bool shuffled)
 {
 	r->size = size;
-	r->dmabuf = blkdmabuf_udmabuf(size, flags);
+	r->dmabuf = shuffled ? shuffled_udmabuf(size, NULL) :
+			       blkdmabuf_udmabuf(size, 0);
 	CHECK(r->dmabuf >= 0);
 	r->mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
 		      r->dmabuf, 0);
@@ -78,7 +79,7 @@ static inline void rig_up(struct rig *r, const char *serial, uint64_t size)
 {
 	memset(r, 0, sizeof(*r));
 	r->bdev = rig_open_disk(serial, O_RDWR | O_DIRECT);
-	rig_buffer(r, size, 0);
+	rig_buffer(r, size, false);
 	rig_register(r);
 	rig_bind(r);
 }

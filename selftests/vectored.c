@@ -276,7 +276,7 @@ static void second_buffer(struct rig *r, struct rig *other, uint64_t size)
 	int slot;
 
 	*other = *r;
-	rig_buffer(other, size, 0);
+	rig_buffer(other, size, false);
 	rig_register(other);
 	slot = blkdmabuf_bind(r->chan, other->dmabuf, BLK_DMABUF_SLOT_ANY,
 			      NULL);

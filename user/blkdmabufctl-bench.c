@@ -42,7 +42,7 @@
 static const struct {
 	const char	*word;
 	bool		hugetlb;
-	bool		shuffle;
+	bool		fragmented;
 } buffer_kinds[] = {
 	{ "plain", false, false },
 	{ "contiguous", true, false },
@@ -113,7 +113,7 @@ static int parse_buffer(struct bench *b)
 		if (strcmp(b->o.buffer, buffer_kinds[i].word))
 			continue;
 		b->o.hugetlb = buffer_kinds[i].hugetlb;
-		b->o.shuffle = buffer_kinds[i].shuffle;
+		b->fragmented = buffer_kinds[i].fragmented;
 		return EXIT_OK;
 	}
 	return usage_error("--buffer wants plain, contiguous or fragmented, "
@@ -346,7 +346,8 @@ static int make_buffer(struct bench *b)
 	if (all < size)
 		all = size;
 	b->t.mem_size = (all * b->t.threads + page - 1) / page * page;
-	b->dmabuf = dmabuf_udmabuf_mapped(&b->o, b->t.mem_size, &b->t.mem);
+	b->dmabuf = dmabuf_udmabuf_mapped(&b->o, b->t.mem_size, b->fragmented,
+					  &b->t.mem);
 	if (b->dmabuf < 0)
 		return EXIT_FAILED;
 	/* What is written is nobody's memory, and pages are there before. */

@@ -135,6 +135,7 @@ struct bench_row {
  * @sizes: of I/Os
  * @depths: I/Os in flight, of a thread
  * @seconds: that a round of a row takes
+ * @fragmented: the buffer has its pages in shuffled order
  * @dev: device or file
  * @t: what measurements share
  * @ctl: control, if something could be registered
@@ -159,6 +160,7 @@ struct bench {
 	uint64_t		depths[BENCH_LIST];
 	unsigned int		nr_depths;
 	double			seconds;
+	bool			fragmented;
 	struct device		dev;
 	struct bench_target	t;
 	struct blkdmabuf_ctl	*ctl;

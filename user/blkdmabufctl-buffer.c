@@ -8,6 +8,7 @@
 #include <sys/pidfd.h>
 
 #include "blkdmabufctl.h"
+#include "shuffled.h"
 
 /* ---- dma-bufs: a file descriptor, or -1 and the failure is told. ---- */
 
@@ -30,20 +31,19 @@ static const char *udmabuf_advice(const struct options *o, uint64_t size,
 }
 
 /* With its memory at *@mem, unless that is NULL. */
-static int make_udmabuf(const struct options *o, uint64_t size, void **mem)
+static int make_udmabuf(const struct options *o, uint64_t size,
+			bool fragmented, void **mem)
 {
-	unsigned int flags = 0;
+	unsigned int flags = o->hugetlb ? BLKDMABUF_HUGETLB : 0;
 	int ret;
 
-	if (o->hugetlb)
-		flags |= BLKDMABUF_HUGETLB;
-	if (o->shuffle)
-		flags |= BLKDMABUF_SHUFFLE;
 	if (memory_fits(o, size))
 		return -1;
 	/* The library would say so, too, but after making memory. */
 	if (o->hugetlb && size % huge_page_size())
 		ret = -EINVAL;
+	else if (fragmented)
+		ret = shuffled_udmabuf(size, mem);
 	else if (mem)
 		ret = blkdmabuf_udmabuf_mapped(size, flags, mem);
 	else
@@ -59,12 +59,13 @@ static int make_udmabuf(const struct options *o, uint64_t size, void **mem)
 
 int dmabuf_udmabuf(const struct options *o, uint64_t size)
 {
-	return make_udmabuf(o, size, NULL);
+	return make_udmabuf(o, size, false, NULL);
 }
 
-int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size, void **mem)
+int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size,
+			  bool fragmented, void **mem)
 {
-	return make_udmabuf(o, size, mem);
+	return make_udmabuf(o, size, fragmented, mem);
 }
 
 int dmabuf_heap(const struct options *o, const char *name, uint64_t size)

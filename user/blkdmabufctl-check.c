@@ -678,8 +678,8 @@ static int check_options(const struct options *o)
 	if (given(o, OPT_PID) && !given(o, OPT_FD))
 		return usage_error("--pid wants", "--fd",
 				   "blkdmabufctl check --help");
-	if ((o->hugetlb || o->shuffle) && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb and --shuffle want", "--udmabuf",
+	if (o->hugetlb && !given(o, OPT_UDMABUF))
+		return usage_error("--hugetlb wants", "--udmabuf",
 				   "blkdmabufctl check --help");
 	if (o->probe && (!o->args[0] || o->args[1]))
 		return usage_error("--probe wants", "one DEV or FILE",

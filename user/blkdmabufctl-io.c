@@ -874,9 +874,9 @@ static int check_options(const struct job *j)
 	if (o->block_size < MIN_BLOCK || o->block_size > MAX_BLOCK)
 		return usage_error("--block-size wants 512 to", "1G",
 				   help_of(j));
-	if (o->heap && (o->hugetlb || o->shuffle))
-		return usage_error("--hugetlb and --shuffle do not go with",
-				   "--heap", help_of(j));
+	if (o->heap && o->hugetlb)
+		return usage_error("--hugetlb does not go with", "--heap",
+				   help_of(j));
 	if (o->allow_copy && o->require_p2p)
 		return usage_error("--allow-copy does not go with",
 				   "--require-p2p", help_of(j));
@@ -899,9 +899,9 @@ static int check_far_end(const struct job *j, enum option_id file,
 	if (given(o, OPT_BUF_OFFSET) && !buffer)
 		return usage_error("--buf-offset wants", "--id or --fd",
 				   help_of(j));
-	if (buffer && (o->heap || o->hugetlb || o->shuffle))
-		return usage_error("--heap, --hugetlb and --shuffle want",
-				   file_option, help_of(j));
+	if (buffer && (o->heap || o->hugetlb))
+		return usage_error("--heap and --hugetlb want", file_option,
+				   help_of(j));
 	if (path && names_device(path))
 		return usage_error(say("%s wants a file, not the device",
 				       file_option), path,

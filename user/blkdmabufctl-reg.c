@@ -306,8 +306,8 @@ static int source_check(const struct options *o)
 	if (given(o, OPT_PID) && !given(o, OPT_FD))
 		return usage_error("--pid wants", "--fd",
 				   "blkdmabufctl register --help");
-	if ((o->hugetlb || o->shuffle) && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb and --shuffle want", "--udmabuf",
+	if (o->hugetlb && !given(o, OPT_UDMABUF))
+		return usage_error("--hugetlb wants", "--udmabuf",
 				   "blkdmabufctl register --help");
 	return EXIT_OK;
 }

@@ -206,11 +206,6 @@ static const struct option options[] = {
 		C(CHECK) | C(REGISTER) | MOVING | WIRE,
 		FIELD(hugetlb), "make the new memory out of huge pages"
 	},
-	[OPT_SHUFFLE] = {
-		"shuffle", 0, T_FLAG, NULL, K_NONE,
-		C(CHECK) | C(REGISTER) | MOVING,
-		FIELD(shuffle), "put its pages in shuffled order"
-	},
 	[OPT_VFIO] = {
 		"vfio", 0, T_LIST, "BDF:BAR[:OFFSET:LENGTH]", K_NONE,
 		C(CHECK) | C(REGISTER), FIELD(vfio),

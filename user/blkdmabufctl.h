@@ -44,7 +44,7 @@ enum exit_code {
 /* One bit each in struct options.given, in the order of the option table. */
 enum option_id {
 	OPT_HELP, OPT_VERSION, OPT_JSON, OPT_PIN,
-	OPT_UDMABUF, OPT_HEAP_SIZE, OPT_HEAP, OPT_HUGETLB, OPT_SHUFFLE,
+	OPT_UDMABUF, OPT_HEAP_SIZE, OPT_HEAP, OPT_HUGETLB,
 	OPT_VFIO, OPT_PROBE, OPT_PROBE_RANGE,
 	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP, OPT_ALLOW_COPY, OPT_REQUIRE_P2P,
 	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
@@ -73,7 +73,6 @@ struct options {
 	bool		version;
 	bool		json;
 	bool		hugetlb;
-	bool		shuffle;
 	bool		no_map;
 	bool		allow_copy;
 	bool		require_p2p;
@@ -297,7 +296,8 @@ uint64_t huge_page_size(void);
 bool read_line(const char *path, char *buf, size_t len);
 
 int dmabuf_udmabuf(const struct options *o, uint64_t size);
-int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size, void **mem);
+int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size,
+			  bool fragmented, void **mem);
 int dmabuf_heap(const struct options *o, const char *name, uint64_t size);
 int memory_fits(const struct options *o, uint64_t size);
 int dmabuf_given(const struct options *o);

@@ -24,6 +24,7 @@
 #include "optgroup.h"
 
 #include "libblkdmabuf.h"
+#include "shuffled.h"
 
 /* Slots are few, and a buffer takes one on the channel of each file. */
 #define MAX_BUFFERS	64
@@ -174,7 +175,7 @@ static int make_buffer(const struct engine_options *o, size_t size)
 	case KIND_HUGETLB:
 		return blkdmabuf_udmabuf(size, BLKDMABUF_HUGETLB);
 	case KIND_SHUFFLED:
-		return blkdmabuf_udmabuf(size, BLKDMABUF_SHUFFLE);
+		return shuffled_udmabuf(size, NULL);
 	case KIND_HEAP:
 		return blkdmabuf_heap(o->heap, size);
 	default:

@@ -596,83 +596,7 @@ static uint64_t page_size(void)
 	return sysconf(_SC_PAGESIZE);
 }
 
-static unsigned int udmabuf_list_limit(void)
-{
-	unsigned int limit = 1024;	/* udmabuf's default */
-	FILE *f;
-
-	f = fopen("/sys/module/udmabuf/parameters/list_limit", "re");
-	if (!f)
-		return limit;
-	if (fscanf(f, "%u", &limit) != 1 || !limit)
-		limit = 1024;
-	fclose(f);
-	return limit;
-}
-
-/* The same order each time, so that a failure can be repeated. */
-static void shuffle(struct udmabuf_create_item *items, unsigned int count)
-{
-	struct udmabuf_create_item tmp;
-	uint64_t seed = 1;
-	unsigned int i, j;
-
-	for (i = count - 1; i > 0; i--) {
-		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-		j = (seed >> 33) % (i + 1);
-		tmp = items[i];
-		items[i] = items[j];
-		items[j] = tmp;
-	}
-}
-
-/* @memfd cut into pieces, in shuffled order; free() it. */
-static struct udmabuf_create_list *shuffled_pieces(int memfd, uint64_t size)
-{
-	unsigned int limit = udmabuf_list_limit(), count, i;
-	struct udmabuf_create_list *list;
-	uint64_t piece = page_size();
-
-	while ((size + piece - 1) / piece > limit)
-		piece *= 2;
-	count = (size + piece - 1) / piece;
-	list = calloc(1, sizeof(*list) + count * sizeof(list->list[0]));
-	if (!list)
-		return NULL;
-	list->flags = UDMABUF_FLAGS_CLOEXEC;
-	list->count = count;
-	for (i = 0; i < count; i++) {
-		list->list[i].memfd = memfd;
-		list->list[i].offset = i * piece;
-		list->list[i].size = piece;
-	}
-	if (size % piece)
-		list->list[count - 1].size = size % piece;
-	shuffle(list->list, count);
-	return list;
-}
-
-static int udmabuf_from_pieces(int memfd, uint64_t size)
-{
-	struct udmabuf_create_list *list = shuffled_pieces(memfd, size);
-	int ret;
-
-	if (!list)
-		return -ENOMEM;
-	ret = node_ioctl("/dev/udmabuf", UDMABUF_CREATE_LIST, list);
-	free(list);
-	return ret;
-}
-
-/* Pages that udmabuf allocates come in its order: allocate them in ours. */
-static int udmabuf_shuffled(int memfd, uint64_t size)
-{
-	if (fallocate(memfd, 0, 0, size))
-		return errno == ENOSPC ? -ENOMEM : -errno;
-	return udmabuf_from_pieces(memfd, size);
-}
-
-static int udmabuf_from_whole(int memfd, uint64_t size)
+static int udmabuf_of(int memfd, uint64_t size)
 {
 	struct udmabuf_create create = {
 		.memfd	= memfd,
@@ -690,7 +614,7 @@ static int sealed_memfd(uint64_t size, unsigned int flags)
 	int memfd, err;
 
 	if (!size || size % page_size() || size > INT64_MAX ||
-	    flags & ~(BLKDMABUF_HUGETLB | BLKDMABUF_SHUFFLE))
+	    flags & ~BLKDMABUF_HUGETLB)
 		return -EINVAL;
 	if (flags & BLKDMABUF_HUGETLB)
 		mfd |= MFD_HUGETLB;
@@ -705,13 +629,6 @@ static int sealed_memfd(uint64_t size, unsigned int flags)
 	return err;
 }
 
-static int udmabuf_of(int memfd, uint64_t size, unsigned int flags)
-{
-	if (flags & BLKDMABUF_SHUFFLE)
-		return udmabuf_shuffled(memfd, size);
-	return udmabuf_from_whole(memfd, size);
-}
-
 int blkdmabuf_udmabuf(uint64_t size, unsigned int flags)
 {
 	int memfd, ret;
@@ -719,65 +636,28 @@ int blkdmabuf_udmabuf(uint64_t size, unsigned int flags)
 	memfd = sealed_memfd(size, flags);
 	if (memfd < 0)
 		return memfd;
-	ret = udmabuf_of(memfd, size, flags);
+	ret = udmabuf_of(memfd, size);
 	/* The dma-buf holds the pages. */
 	close(memfd);
 	return ret;
 }
 
-/* The pieces of @list one behind the other, at @mem. */
-static int map_pieces(char *mem, const struct udmabuf_create_list *list)
-{
-	const struct udmabuf_create_item *item;
-
-	for (item = list->list; item < list->list + list->count; item++) {
-		if (mmap(mem, item->size, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED | MAP_POPULATE, item->memfd,
-			 item->offset) == MAP_FAILED)
-			return -errno;
-		mem += item->size;
-	}
-	return 0;
-}
-
-/* Over a mapping of the whole, which stays where nothing is shuffled. */
-static int map_shuffled(char *mem, int memfd, uint64_t size)
-{
-	struct udmabuf_create_list *list = shuffled_pieces(memfd, size);
-	int ret;
-
-	if (!list)
-		return -ENOMEM;
-	ret = map_pieces(mem, list);
-	free(list);
-	return ret;
-}
-
 int blkdmabuf_udmabuf_mapped(uint64_t size, unsigned int flags, void **mem)
 {
-	int memfd, ret = 0, dmabuf;
+	int memfd, dmabuf;
 	void *map;
 
 	memfd = sealed_memfd(size, flags);
 	if (memfd < 0)
 		return memfd;
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-	if (map == MAP_FAILED)
-		ret = -errno;
-	dmabuf = ret ?: udmabuf_of(memfd, size, flags);
-	if (dmabuf >= 0 && flags & BLKDMABUF_SHUFFLE)
-		ret = map_shuffled(map, memfd, size);
+	dmabuf = map == MAP_FAILED ? -errno : udmabuf_of(memfd, size);
 	close(memfd);
-	if (dmabuf >= 0 && !ret) {
+	if (dmabuf >= 0)
 		*mem = map;
-		return dmabuf;
-	}
-	if (map != MAP_FAILED)
+	else if (map != MAP_FAILED)
 		munmap(map, size);
-	if (dmabuf < 0)
-		return dmabuf;
-	close(dmabuf);
-	return ret;
+	return dmabuf;
 }
 
 int blkdmabuf_heap(const char *name, uint64_t size)

@@ -500,18 +500,12 @@ int blkdmabuf_get_fd(uint32_t id);
 /* ---- dma-bufs ---- */
 
 #define BLKDMABUF_HUGETLB	(1U << 0) /* out of huge pages */
-#define BLKDMABUF_SHUFFLE	(1U << 1) /* pages in shuffled order */
 
 /**
  * blkdmabuf_udmabuf - a dma-buf out of fresh anonymous memory, zeroed
  * @size: a multiple of the page size; with BLKDMABUF_HUGETLB of the huge page
  *	size
- * @flags: BLKDMABUF_HUGETLB, BLKDMABUF_SHUFFLE
- *
- * BLKDMABUF_SHUFFLE puts the memory together from pieces in an order that is
- * always the same and seldom contiguous.  A piece is one page as long as
- * udmabuf's list_limit (1024 unless changed) allows, else the smallest power of
- * two of pages with which @size fits.
+ * @flags: BLKDMABUF_HUGETLB or 0
  *
  * Return: file descriptor; -EINVAL (size, flags); -ENOENT or -ENXIO without
  * /dev/udmabuf; -ENOMEM, also if too few huge pages are reserved.
@@ -525,8 +519,7 @@ int blkdmabuf_udmabuf(uint64_t size, unsigned int flags);
  *
  * A mapping of the dma-buf itself has no struct pages, so direct I/O and
  * registered buffers refuse it.  This one has, which lets ordinary I/O be
- * compared with I/O on the dma-buf on the very same pages.  A shuffled buffer
- * takes one of the process' mappings (vm.max_map_count) for each piece.
+ * compared with I/O on the dma-buf on the very same pages.
  *
  * Return: as blkdmabuf_udmabuf().
  */

@@ -233,7 +233,7 @@ wrong() {
 	read /dev/null
 	read /dev/null --to x --id 1
 	read /dev/null --to x --buf-offset 4K
-	read /dev/null --id 1 --shuffle
+	read /dev/null --id 1 --hugetlb
 	read /dev/null --to x --depth 0
 	read /dev/null --to x --depth 99999
 	read /dev/null --to x --block-size 1
