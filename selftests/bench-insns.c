@@ -2,13 +2,15 @@
 /*
  * What one read costs in instructions of the guest, by path: O_DIRECT,
  * registered buffers and files, NVMe commands, and a dma-buf without a policy,
- * with the minimal one, with one that places and chooses the queue, and while
- * "blkdmabufctl stat" watches.  selftests/bench runs it:
+ * with the minimal one, with one that places and chooses the queue, in pieces of
+ * 4 KiB from all over it, and while "blkdmabufctl stat" watches.  selftests/bench
+ * runs it:
  *
  *   bench-insns FILE [samples]		$CTL is blkdmabufctl
+ *   bench-insns --profile MONITOR PATH MODE SIZE BATCH
  *
- * writes the rows to FILE as JSON.  Time has to count instructions, with one
- * CPU.
+ * writes the rows to FILE as JSON, or has QEMU log each instruction of some batches,
+ * by its monitor.  Time has to count instructions, with one CPU.
  *
  * As in policy-cost.c, the program counts down while the device works, what
  * that takes is subtracted, and of many batches the one in the middle is taken.
@@ -42,7 +44,9 @@
 #define COUNT_DOWN	50000	/* a small part of a tick */
 #define POLL_STEPS	4	/* then the device is done, most times */
 #define COUNT_BATCHES	20
+#define PROFILED	60	/* batches */
 #define MAX_BATCH	32
+#define MAX_SIZE	(512 * KIB)
 
 /* The buffers: what fits all batches, and what is large and in single pages. */
 static const struct {
@@ -73,7 +77,7 @@ static const struct {
 
 enum path {
 	STOCK, REGISTERED, REGISTERED_CHANNEL, PASSTHROUGH,
-	OURS, MINIMAL, BOTH, STAT, NR_PATHS
+	OURS, MINIMAL, BOTH, PIECES, STAT, NR_PATHS
 };
 
 /* Those that need /dev/blkdmabuf begin with the channel. */
@@ -90,6 +94,7 @@ static const struct {
 	[MINIMAL]		= { "minimal", "minimal", true },
 	[BOTH]			= { "place_map_queue", "place_map_queue",
 				    true },
+	[PIECES]		= { "pieces", "none", true },
 	[STAT]			= { "stat", "none", true },
 };
 
@@ -173,6 +178,22 @@ static void prep_command(struct io_uring_sqe *sqe, char *mem, uint64_t pos,
 	memcpy(sqe->cmd, &cmd, sizeof(cmd));
 }
 
+/* From the last page to the first, so that no two are neighbours. */
+static void prep_pieces(struct io_uring_sqe *sqe, uint64_t pos, uint32_t size,
+			uint64_t offset, uint32_t slot, unsigned int nr)
+{
+	static struct blk_dmabuf_vec vecs[MAX_BATCH][MAX_SIZE / PAGE];
+	unsigned int i, pieces = size / PAGE;
+
+	for (i = 0; i < pieces; i++)
+		vecs[nr][i] = (struct blk_dmabuf_vec) {
+			.offset	= offset + (pieces - 1 - i) * PAGE,
+			.len	= PAGE,
+			.slot	= slot,
+		};
+	blkdmabuf_prep_readv(sqe, FILE_CHAN, pos, vecs[nr], pieces, 0);
+}
+
 static void prep(const struct batch *b, struct io_uring_sqe *sqe,
 		 unsigned int nr)
 {
@@ -196,6 +217,10 @@ static void prep(const struct batch *b, struct io_uring_sqe *sqe,
 	case PASSTHROUGH:
 		prep_command(sqe, mem, pos, size, b->kind);
 		break;
+	case PIECES:
+		prep_pieces(sqe, pos, size, offset, buffers[b->kind].slot, nr);
+		sqe->flags |= IOSQE_FIXED_FILE;
+		break;
 	default:
 		blkdmabuf_prep_read(sqe, FILE_CHAN, pos, size,
 				    buffers[b->kind].slot, offset, 0);
@@ -213,9 +238,11 @@ static void submit(struct batch *b)
 	CHECK_EQ(io_uring_submit(b->ring), batch);
 }
 
+static unsigned long downs = COUNT_DOWN;
+
 static void count_down(void)
 {
-	unsigned long n = COUNT_DOWN;
+	unsigned long n = downs;
 
 	__asm__ volatile("1: dec %0; jnz 1b" : "+r"(n) : : "cc");
 }
@@ -621,17 +648,69 @@ static void tell_failed(void)
 						put_row(out, &b, false);
 }
 
+static unsigned int index_of(const char *const *names, size_t stride,
+			     unsigned int nr, const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (!strcmp(*(const char *const *)((const char *)names +
+						   i * stride), name))
+			return i;
+	tap_fail(__FILE__, __LINE__, "%s: no such path or mode", name);
+}
+
+static void monitor(int fd, const char *commands)
+{
+	CHECK_EQ(write(fd, commands, strlen(commands)), (ssize_t)strlen(commands));
+}
+
+/* A cell of the fragmented buffer.  Counting down is short. */
+static void profile(char **args)
+{
+	struct batch b = {
+		.path = index_of(&paths[0].name, sizeof(paths[0]), NR_PATHS,
+				 args[1]),
+		.mode = index_of(modes, sizeof(modes[0]), NR_MODES, args[2]),
+		.kind = NR_KINDS - 1,
+	};
+	uint32_t size = atoi(args[3]);
+	unsigned int batch = atoi(args[4]), i;
+	int fd = open(args[0], O_RDWR | O_CLOEXEC);
+
+	while (b.cell < NR_CELLS &&
+	       (cells[b.cell].size != size || cells[b.cell].batch != batch))
+		b.cell++;
+	CHECK(fd >= 0 && b.cell < NR_CELLS && possible(b.path));
+	downs = 500;
+	if (paths[b.path].needs)
+		open_channel();
+	make_rings();
+	if (paths[b.path].policy)
+		CHECK_EQ(policy_select(bdev, paths[b.path].policy), 0);
+	b.ring = &rings[b.mode][b.path == PASSTHROUGH];
+	for (i = 0; i < PROFILED; i++)
+		sample(&b);
+	monitor(fd, "singlestep on\nlog exec,nochain\n");
+	for (i = 0; i < PROFILED; i++)
+		sample(&b);
+	monitor(fd, "log none\nsinglestep off\n");
+	CHECK_EQ(b.err, 0);
+}
+
 int main(int argc, char **argv)
 {
+	bool profiling = argc == 7 && !strcmp(argv[1], "--profile");
 	struct blk_dmabuf_features features;
 	unsigned int round;
 	enum path path;
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: bench-insns FILE [samples]\n");
+	if (!profiling && (argc < 2 || argc > 3)) {
+		fprintf(stderr, "usage: bench-insns FILE [samples]\n"
+			"       bench-insns --profile MONITOR PATH MODE SIZE BATCH\n");
 		return 2;
 	}
-	if (argc > 2)
+	if (argc == 3)
 		nr_samples = atoi(argv[2]);
 	CHECK(nr_samples && nr_samples <= MAX_SAMPLES);
 	ours = !blkdmabuf_features(&features);
@@ -640,6 +719,10 @@ int main(int argc, char **argv)
 	if (ours) {
 		CHECK_EQ(blkdmabuf_ctl_open(&rig_ctl, NULL), 0);
 		load_policies();
+	}
+	if (profiling) {
+		profile(argv + 2);
+		return 0;
 	}
 	for (round = 0; round < ROUNDS; round++)
 		measure(take_samples);

@@ -139,6 +139,15 @@ def targets:
    (("strict", "lazy", "passthrough") as $iommu | count_target($iommu)),
    ordinary_targets];
 
+# More CPUs than one, of one; of the rows of bench-scale.
+def scale_targets:
+  [("strict", "lazy", "passthrough") as $iommu |
+   ("dmabuf, one channel", "dmabuf, a channel each") as $path |
+   map(select(.iommu == $iommu and .path == $path)) | select(length > 1) |
+   (map(select(.cpus == 1))[0].insns_per_io) as $one |
+   target("\($iommu), \($path): 2, 4, 8 CPUs, of one";
+     (map(.insns_per_io) | max) / $one; 1.05)];
+
 # ---- text ----
 
 def pad($n): tostring | . + ([range($n - length)] | map(" ") | join(""));
@@ -153,10 +162,12 @@ def target_lines:
   (.limit | pad(6)) + " " + .target;
 
 def table:
-  ["stock", "registered", "passthrough", "dmabuf", "place_map_queue"] as $paths |
+  ["stock", "registered", "passthrough", "dmabuf", "place_map_queue", "pieces"]
+    as $paths |
   "Instructions of the guest per read:",
   (["IOMMU", "RING", "BUFFER", "I/O"] | map(pad(12)) | join("")) +
-  (["O_DIRECT", "REGISTERED", "NVME CMDS", "DMA-BUF", "+POLICY", "RATIO"] |
+  (["O_DIRECT", "REGISTERED", "NVME CMDS", "DMA-BUF", "+POLICY", "IN PAGES",
+     "RATIO"] |
     map(lpad(11)) | join("")),
   (.rows | map(select(.source == "icount" and .kernel == "kernel" and
      .at == "first")) |
@@ -167,6 +178,29 @@ def table:
    (quotient(first($cell[] | select(.path == "dmabuf") | .insns_per_io) // null;
       first($cell[] | select(.path == "registered") | .insns_per_io) // null) |
      (if . == null then "-" else round_to(3) end) | lpad(11)));
+
+def maps_table:
+  "1 GiB registered and mapped, by the memory that it is made of:",
+  (["IOMMU", "BUFFER", "STEP"] | map(pad(14)) | join("")) +
+  (["MS", "INSTRUCTIONS", "A PAGE"] | map(lpad(14)) | join("")),
+  (.mapping | group_by([.iommu, .buffer])[] | . as $cell |
+   map(.what) | reduce .[] as $w ([]; if index([$w]) then . else . + [$w] end) |
+   .[] as $what |
+   ($cell | map(select(.what == $what)) |
+    map({key: .source, value: .}) | from_entries) as $by |
+   ([$cell[0].iommu, $cell[0].buffer, $what] | map(pad(14)) | join("")) +
+   ([($by.clock.ns // null | if . then . / 1e6 | round_to(2) else "-" end),
+     ($by.icount.ns // "-"), ($by.icount.ns_per_page // "-")] |
+    map(lpad(14)) | join("")));
+
+def scale_table:
+  "Instructions of the guest per 4 KiB read, by CPUs that read:",
+  (["IOMMU", "PATH"] | map(pad(26)) | join("")) +
+  (["1", "2", "4", "8"] | map(lpad(9)) | join("")),
+  (.scaling | group_by([.iommu, .path])[] | . as $cell |
+   ([.[0].iommu, .[0].path] | map(pad(26)) | join("")) +
+   ([(1, 2, 4, 8) as $cpus | [$cell[] | select(.cpus == $cpus) |
+     .insns_per_io | round][0] // "-" | lpad(9)] | join("")));
 
 # ---- charts: tab-separated, the first line names the columns ----
 

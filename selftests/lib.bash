@@ -100,16 +100,24 @@ iommu_mode() {
 	esac
 }
 
+# monitor_port: the device that leads to it
+monitor_port() {
+	local p
+	for p in /sys/class/virtio-ports/*; do
+		[ "$(cat "$p/name" 2> /dev/null)" = monitor ] || continue
+		echo "/dev/${p##*/}"
+		return
+	done
+	echo "no monitor port" >&2
+	return 1
+}
+
 # host_monitor COMMAND: a command of QEMU's human monitor, run by the QEMU that
 # runs this guest; prints the answer. Two commands that do not exist frame it,
 # since the monitor complains about those by name.
 host_monitor() {
-	local p dev='' line tag=frame-$RANDOM inside=''
-	for p in /sys/class/virtio-ports/*; do
-		[ "$(cat "$p/name" 2> /dev/null)" != monitor ] ||
-			dev=/dev/${p##*/}
-	done
-	[ -n "$dev" ] || { echo "no monitor port" >&2; return 1; }
+	local dev line tag=frame-$RANDOM inside=''
+	dev=$(monitor_port) || return
 	exec 8<> "$dev"
 	printf '%s\n' "$tag-a" "$1" "$tag-b" >&8
 	while IFS= read -r -t 10 -u 8 line; do
