@@ -723,7 +723,7 @@ static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 	return 0;
 }
 
-/* Find the registration in the slot that the I/O goes to. */
+/* Find the registration in the slot that the I/O goes to.  Under RCU. */
 static int blk_dmabuf_io_resolve(struct blk_dmabuf_chan_io *cio)
 {
 	struct blk_dmabuf_io *io = &cio->io;
@@ -731,7 +731,6 @@ static int blk_dmabuf_io_resolve(struct blk_dmabuf_chan_io *cio)
 	struct blk_dmabuf *reg = NULL;
 
 	/* xa_load() would be an RCU section of its own. */
-	guard(rcu)();
 	if (io->desc.slot < BLK_DMABUF_MAX_SLOTS) {
 		do {
 			reg = xas_load(&xas);
@@ -889,6 +888,8 @@ static int blk_dmabuf_io_place(struct blk_dmabuf_chan_io *cio)
 	u32 slot = io->desc.slot;
 	int error;
 
+	/* One section for the policy and for the slot that it chooses. */
+	guard(rcu)();
 	error = blk_dmabuf_policy_place(io, io->desc.write ?
 					cio->chan->write_block :
 					cio->chan->read_block, io->nowait);

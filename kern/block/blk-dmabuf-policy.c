@@ -542,6 +542,7 @@ static int blk_dmabuf_policy_errno(s32 ret, u32 dev,
  *
  * With ->placed set it is the caller that checks slot and offset.  With
  * ->placed_by set blk_dmabuf_policy_complete() is due, whatever this returns.
+ * Context: RCU read side.
  *
  * Return: 0, or -errno
  */
@@ -560,16 +561,14 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
 	q = disk->queue;
 	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_PLACE | BLK_DMABUF_COMPLETE)))
 		return 0;
-	scoped_guard(rcu) {
-		ops = rcu_dereference(q->dmabuf_ops);
-		if (ops && ops->complete && !io->desc.submit_ns)
-			io->desc.submit_ns = ktime_get_ns();
-		if (!ops || !ops->place)
-			return 0;
-		io->q = q;
-		ret = ops->place(&io->desc);
-		seq = ops->seq;
-	}
+	ops = rcu_dereference(q->dmabuf_ops);
+	if (ops && ops->complete && !io->desc.submit_ns)
+		io->desc.submit_ns = ktime_get_ns();
+	if (!ops || !ops->place)
+		return 0;
+	io->q = q;
+	ret = ops->place(&io->desc);
+	seq = ops->seq;
 	if (ret) {
 		io->placed = false;
 		return ret == -EAGAIN && nowait ? ret :
@@ -678,8 +677,9 @@ struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio)
 }
 
 /* What the policy of the disk @bio has reached says. */
-static s32 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q,
-				 struct blk_mq_hw_ctx *local)
+static __always_inline s32
+blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q,
+		      struct blk_mq_hw_ctx *local)
 {
 	struct blk_dmabuf_io *io = bio->bi_dmabuf;
 	struct blk_dmabuf_route route;
