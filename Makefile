@@ -250,9 +250,9 @@ bpf: $(BPF_OBJ) $(BPF_SKEL) ## the policies
 
 # ---- user space -------------------------------------------------------------
 
-LIB_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/libblkdmabuf*.c))
-CTL_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/blkdmabufctl*.c))
-CTL_SKEL := $(patsubst %.bpf.c,$(B)/%.skel.h,$(wildcard user/*.bpf.c))
+LIB_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard user/lib/*.c))
+CTL_OBJ  := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard user/ctl/*.c)))
+CTL_SKEL := $(patsubst %.bpf.c,$(B)/%.skel.h,$(wildcard user/ctl/*.bpf.c))
 # Made on the way to the skeleton, and kept.
 .SECONDARY: $(CTL_SKEL:.skel.h=.bpf.o)
 EXAMPLES := $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard user/examples/*.c)))
@@ -262,17 +262,17 @@ TESTS    := $(patsubst %.c,$(B)/%,$(wildcard selftests/*.c))
 LIB_A   := $(B)/user/libblkdmabuf.a
 LIB_SO  := $(B)/user/libblkdmabuf.so.1
 LIB_PC  := $(B)/user/libblkdmabuf.pc
-LIB_MAP := user/libblkdmabuf.map
+LIB_MAP := user/lib/libblkdmabuf.map
 CTL     := $(B)/user/blkdmabufctl
 
 CFLAGS  ?= -O2 -g
 OUR_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE \
 	-DBLKDMABUF_VERSION='"$(VERSION)"' -pthread \
-	-Iinclude/uapi -Iuser -I$(B) -I$(B)/bpf -I$(B)/user -isystem $(LIBBPF_INCLUDE) \
+	-Iinclude/uapi -Iuser/lib -I$(B) -I$(B)/bpf -isystem $(LIBBPF_INCLUDE) \
 	-isystem $(B)/linux/tools/include/uapi
 LIBS    := $(LIBBPF) -luring -lelf -lz -pthread
 
-# By name: as a pattern it would be tried on user/*.bpf.c, and win.
+# By name: as a pattern it would be tried on *.bpf.c, and win.
 $(LIB_OBJ) $(CTL_OBJ): $(B)/%.o: %.c Makefile | $(BPF_SKEL) $(CTL_SKEL) $(LIBBPF)
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D)
@@ -290,7 +290,7 @@ $(LIB_SO): $(LIB_OBJ) $(LIB_MAP) $(LIBBPF)
 		-Wl,--exclude-libs,ALL -Wl,-z,defs $(LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
 	$(Q)ln -sf $(@F) $(@:.1=)
 
-$(LIB_PC): user/libblkdmabuf.pc.in Makefile
+$(LIB_PC): user/lib/libblkdmabuf.pc.in Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIB@|$(LIB)|' \
 		-e 's|@VERSION@|$(VERSION)|' $< > $@
@@ -306,9 +306,7 @@ $(EXAMPLES) $(TESTS): $(B)/%: %.c $(LIB_A) $(LIBBPF) Makefile | $(BPF_SKEL) $(TE
 	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) -o $@ $< \
 		$(LIB_A) $(LIBS)
 
-USER_ALL := $(if $(LIB_OBJ),$(LIB_A) $(if $(wildcard $(LIB_MAP)),$(LIB_SO)) \
-	$(if $(wildcard $(LIB_PC:$(B)/%=%.in)),$(LIB_PC))) \
-	$(if $(CTL_OBJ),$(CTL)) $(EXAMPLES) $(EXAMPLE_BPF)
+USER_ALL := $(LIB_A) $(LIB_SO) $(LIB_PC) $(CTL) $(EXAMPLES) $(EXAMPLE_BPF)
 
 .PHONY: user
 user: bpf $(USER_ALL) ## library, blkdmabufctl, examples, policies
@@ -329,7 +327,7 @@ sanitized: user ## blkdmabufctl with ASan and UBSan in build/asan
 # The clang-tidy of the clang that builds the policies. The engine for fio has headers
 # of somebody else.
 CLANG_TIDY ?= $(CLANG:clang%=clang-tidy%)
-LINT := $(filter-out %.bpf.c user/fio-%,$(wildcard user/*.c user/examples/*.c))
+LINT := $(filter-out %.bpf.c user/fio/%,$(wildcard user/*/*.c))
 
 .PHONY: lint
 lint: user ## clang-tidy over programs and library
@@ -345,12 +343,13 @@ FIO_ENGINE := $(B)/user/blkdmabuf.so
 $(B)/fio/version:
 	$(Q)user/fio/headers
 
-$(FIO_ENGINE): user/fio-blkdmabuf.c $(LIB_A) $(LIBBPF) $(B)/fio/version Makefile
+$(FIO_ENGINE): user/fio/fio-blkdmabuf.c $(LIB_A) $(LIBBPF) $(B)/fio/version Makefile
 	$(call msg,LD,$@)
+	$(Q)mkdir -p $(B)/$(<D)
 	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread \
 		-include $(B)/fio/config-host.h -isystem $(B)/fio -Iinclude/uapi \
-		-Iuser $(CFLAGS) -fPIC -shared -Wl,-Bsymbolic \
-		-MMD -MP -MF $@.d -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $< \
+		-Iuser/lib $(CFLAGS) -fPIC -shared -Wl,-Bsymbolic \
+		-MMD -MP -MF $(B)/$<.d -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $< \
 		$(LIB_A) $(LIBS)
 
 # The installed fio may be another one by now.
@@ -362,7 +361,7 @@ fio: bpf ## the engine for the installed fio, build/user/blkdmabuf.so
 .PHONY: selftests
 selftests: $(TESTS) $(TEST_OBJ) $(MINE).bpf.o ## the test programs
 
--include $(wildcard $(addprefix $(B)/,bpf/*.d user/*.d user/examples/*.d selftests/*.d \
+-include $(wildcard $(addprefix $(B)/,bpf/*.d user/*/*.d selftests/*.d \
 	selftests/bpf/*.d))
 
 ##@ Installing
@@ -380,8 +379,9 @@ ZSHDIR  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/blkdmabuf
 
 # Each page, below the directory of its section; and for each further name in
-# its NAME section, "name.section=page", a page that is the same by .so.
-MAN_PAGES := $(wildcard user/man/*.[1-8]) user/blkdmabufctl.8
+# its NAME section, "name.section=page", a page that is the same by .so. Section 1
+# is of the engine for fio, which is not installed.
+MAN_PAGES := $(wildcard user/man/*.[2-8])
 MAN_ALIASES := $(shell awk ' \
 	FNR == 1 { page = FILENAME; sub(/.*\//, "", page); \
 		   section = substr(page, length(page)) } \
@@ -406,9 +406,9 @@ install: user ## install below DESTDIR and PREFIX
 	ln -sf $(notdir $(LIB_SO)) $(LIBDIR)/libblkdmabuf.so
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIB@|$(LIB)|' \
 		-e 's|@VERSION@|$(VERSION)|' \
-		user/libblkdmabuf.pc.in > $(LIBDIR)/pkgconfig/libblkdmabuf.pc
+		user/lib/libblkdmabuf.pc.in > $(LIBDIR)/pkgconfig/libblkdmabuf.pc
 	chmod 644 $(LIBDIR)/pkgconfig/libblkdmabuf.pc
-	install -m 644 user/libblkdmabuf.h bpf/blkdmabuf.bpf.h $(INCDIR)
+	install -m 644 user/lib/libblkdmabuf.h bpf/blkdmabuf.bpf.h $(INCDIR)
 	install -m 644 include/uapi/linux/blk-dmabuf.h $(INCDIR)/linux
 	install -m 644 $(BPF_OBJ) $(BPFDIR)
 	install -m 644 $(LIBBPF) $(LIBDIR)/blkdmabuf
@@ -421,8 +421,8 @@ install: user ## install below DESTDIR and PREFIX
 		echo ".so man$${page##*.}/$$page" > $$name && \
 			chmod 644 $$name || exit; \
 	done
-	install -m 644 user/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
-	install -m 644 user/blkdmabufctl.zsh $(ZSHDIR)/_blkdmabufctl
+	install -m 644 user/ctl/blkdmabufctl.bash $(COMPDIR)/blkdmabufctl
+	install -m 644 user/ctl/blkdmabufctl.zsh $(ZSHDIR)/_blkdmabufctl
 	install -m 644 $(EXAMPLE_SRC) $(DOCDIR)/examples
 
 .PHONY: deb

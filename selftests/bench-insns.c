@@ -29,7 +29,7 @@
 #include <x86intrin.h>
 
 #include "policy.h"
-#include "tracecount.h"
+#include "../user/ctl/tracecount.h"
 #include "minimal.skel.h"
 #include "selftests/bpf/cost.skel.h"
 

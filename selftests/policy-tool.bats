@@ -261,7 +261,7 @@ placing() { shows it '.state.places > 100 and .state.failed == 0' > /dev/null; }
 }
 
 @test "an object without a policy is told so" {
-	fails 1 blk_dmabuf_ops -- policy load "$TOP/build/user/watch.bpf.o"
+	fails 1 blk_dmabuf_ops -- policy load "$TOP/build/user/ctl/watch.bpf.o"
 }
 
 @test "what can have no policy, or is no device, is told apart" {

@@ -20,7 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../user/blkdmabufctl-pieces.c"
+#include "../user/ctl/pieces.c"
 
 #define BUFFER	(4U << 20)
 #define STREAM	(16U << 20)

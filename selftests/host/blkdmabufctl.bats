@@ -8,8 +8,8 @@
 setup() {
 	root=$BATS_TEST_DIRNAME/../..
 	ctl=${BLKDMABUFCTL:-$root/build/user/blkdmabufctl}
-	man=$root/user/blkdmabufctl.8
-	lib=$root/user/libblkdmabuf
+	man=$root/user/man/blkdmabufctl.8
+	lib=$root/user/lib/libblkdmabuf
 	abi=$root/include/uapi/linux/blk-dmabuf.h
 	[ -x "$ctl" ]
 	cd "$BATS_TEST_TMPDIR" || exit
@@ -150,7 +150,7 @@ options_completed() {
 
 @test "bash gets the same from the completion script" {
 	cat > script <<-END
-	. $root/user/blkdmabufctl.bash
+	. $root/user/ctl/blkdmabufctl.bash
 	COMP_WORDS=(blkdmabufctl unm) COMP_CWORD=1
 	_blkdmabufctl $ctl
 	echo "\${COMPREPLY[*]}"

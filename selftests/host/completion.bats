@@ -27,7 +27,7 @@ in_bash() {
 		COMP_WORDS=("$ctl" "$@") COMP_CWORD=$#
 		_blkdmabufctl "$ctl"
 		printf "%s\n" "${COMPREPLY[@]}"' bash \
-		"$root/user/blkdmabufctl.bash" "$ctl" "$@" | sed '/^$/d'
+		"$root/user/ctl/blkdmabufctl.bash" "$ctl" "$@" | sed '/^$/d'
 }
 
 # in_zsh WORD...: the same of zsh, with what the completion system does in
@@ -40,7 +40,7 @@ in_zsh() {
 		_files() { print FILES }
 		words=("$@") CURRENT=$# PREFIX=${@[-1]}
 		set --
-		. "$script"' zsh "$root/user/blkdmabufctl.zsh" "$ctl" "$@"
+		. "$script"' zsh "$root/user/ctl/blkdmabufctl.zsh" "$ctl" "$@"
 }
 
 # offers SHELL: each command, and of each its options
@@ -109,7 +109,7 @@ offers() {
 
 @test "where the program has nothing to offer it is a file name" {
 	[ -z "$(in_bash read ./)" ]
-	grep -q '^complete -o default ' "$root/user/blkdmabufctl.bash"
+	grep -q '^complete -o default ' "$root/user/ctl/blkdmabufctl.bash"
 	command -v zsh > /dev/null || skip "no zsh"
 	[ "$(in_zsh read ./)" = FILES ]
 }
@@ -118,7 +118,7 @@ offers() {
 @test "an interactive zsh completes the line" {
 	command -v zsh > /dev/null || skip "no zsh"
 	mkdir functions bin
-	cp "$root/user/blkdmabufctl.zsh" functions/_blkdmabufctl
+	cp "$root/user/ctl/blkdmabufctl.zsh" functions/_blkdmabufctl
 	ln -s "$ctl" bin/blkdmabufctl
 	cat > .zshrc <<-END
 	fpath=($PWD/functions \$fpath)

@@ -74,7 +74,7 @@ has() {
 		sed -n 's/^ \(blkdmabuf_[a-z_0-9]*\)@.*/\1/p' | sort \
 		> "$BATS_TEST_TMPDIR/symbols"
 	[ -s "$BATS_TEST_TMPDIR/symbols" ]
-	sed -n 's/^\t*\(blkdmabuf_[a-z_0-9]*\);/\1/p' user/libblkdmabuf.map |
+	sed -n 's/^\t*\(blkdmabuf_[a-z_0-9]*\);/\1/p' user/lib/libblkdmabuf.map |
 		sort | diff - "$BATS_TEST_TMPDIR/symbols"
 }
 

@@ -36,7 +36,7 @@ setup() {
 
 @test "there is a page under the name of each function, and of the device" {
 	command -v man > /dev/null || skip "no man"
-	names=$(sed -n 's/^\t\t\(blkdmabuf_[a-z_]*\);$/\1/p' user/libblkdmabuf.map)
+	names=$(sed -n 's/^\t\t\(blkdmabuf_[a-z_]*\);$/\1/p' user/lib/libblkdmabuf.map)
 	[ "$(wc -w <<< "$names")" -gt 40 ]
 	for name in $names blkdmabuf; do
 		MANWIDTH=80 man -M "$DEST/usr/share/man" -P cat "$name" \

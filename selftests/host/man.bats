@@ -10,7 +10,7 @@ load host
 
 setup() {
 	root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-	header=$root/user/libblkdmabuf.h
+	header=$root/user/lib/libblkdmabuf.h
 	abi=$root/include/uapi/linux/blk-dmabuf.h
 	ops=$root/kern/include/linux/blk-dmabuf-policy.h
 	device=$root/user/man/blk-dmabuf.4
@@ -56,7 +56,7 @@ section() {
 
 @test "man shows each page without a warning" {
 	command -v man > /dev/null || skip "no man"
-	for page in "${pages[@]}" "$root/user/blkdmabufctl.8"; do
+	for page in "${pages[@]}"; do
 		MANWIDTH=80 man --warnings -E UTF-8 -P cat -l "$page" > out 2> err
 		cat err >&2
 		[ ! -s err ]
@@ -89,7 +89,7 @@ section() {
 		mandoc -T ascii -O width=1000 "$page" | sed 's,.\x08,,g' |
 			sed -n '/^SYNOPSIS/,/^DESCRIPTION/{//!p}' > synopsis.c
 		grep -q '^ *#include <libblkdmabuf.h>' synopsis.c
-		gcc -Wall -Wextra -Werror -I"$root/user" \
+		gcc -Wall -Wextra -Werror -I"$root/user/lib" \
 			-I"$root/include/uapi" -c synopsis.c
 		sed -n 's/^ *\(blkdmabuf_[a-z_]*\)(.*/\1/p' synopsis.c > is
 		[ "$page" = "$root/user/man/libblkdmabuf.3" ] || {
@@ -140,7 +140,7 @@ examples() {
 			echo "$page: $f" >&2
 			mv "$f" example.c
 			gcc -Wall -Wextra -Werror -fPIC -shared -Wl,-z,defs \
-				-I"$root/user" -I"$root/include/uapi" \
+				-I"$root/user/lib" -I"$root/include/uapi" \
 				-o example.so example.c \
 				"$root/build/user/libblkdmabuf.so.1" -luring
 		done
@@ -261,13 +261,13 @@ told() {
 }
 
 @test "pages refer to pages that are there" {
-	for page in "${pages[@]}" "$root/user/blkdmabufctl.8"; do
+	for page in "${pages[@]}"; do
 		names "$page" | sed "s/\$/ ${page##*.}/"
 	done > there
 	grep -q '^blkdmabuf_bind 3$' there
 	grep -qx 'blkdmabuf 4' there
 	sed -n 's/^\.Xr \(\(lib\)\?blk-\?dmabuf[^ ]* [0-9]\).*/\1/p' \
-		"${pages[@]}" "$root/user/blkdmabufctl.8" > should
+		"${pages[@]}" > should
 	mv there is
 	has "the set of pages"
 }

@@ -22,7 +22,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "blkdmabufctl-wire.h"
+#include "wire.h"
 #include "netlink.h"
 
 /* Newer than the headers of some distributions. */

@@ -2,12 +2,12 @@
 /*
  * blkdmabufctl policy: what its files share.
  *
- *  blkdmabufctl-policy.c		load, swap, unload, and their pins
- *  blkdmabufctl-policy-file.c		a file, from its name to the verifier
- *  blkdmabufctl-policy-kernel.c	policies and maps that the kernel has
- *  blkdmabufctl-policy-disk.c		select, attach, detach
- *  blkdmabufctl-policy-show.c		list, show
- *  blkdmabufctl-btf.c			knobs and counters by name
+ *  policy.c		load, swap, unload, and their pins
+ *  policy-file.c	a file, from its name to the verifier
+ *  policy-kernel.c	policies and maps that the kernel has
+ *  policy-disk.c	select, attach, detach
+ *  policy-show.c	list, show
+ *  btf.c		knobs and counters by name
  */
 #ifndef BLKDMABUFCTL_POLICY_H
 #define BLKDMABUFCTL_POLICY_H

@@ -2,9 +2,9 @@
 /*
  * blkdmabufctl bench: what its parts share.
  *
- *  blkdmabufctl-bench.c	what is measured, and on what
- *  blkdmabufctl-cell.c		one measurement: rings, threads, clocks
- *  blkdmabufctl-table.c	how it is told
+ *  bench.c	what is measured, and on what
+ *  cell.c	one measurement: rings, threads, clocks
+ *  table.c	how it is told
  */
 #ifndef BLKDMABUFCTL_BENCH_H
 #define BLKDMABUFCTL_BENCH_H

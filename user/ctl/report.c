@@ -9,7 +9,7 @@
 #include <sys/sysmacros.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-stat.h"
+#include "stat.h"
 
 /* As in the kernel. */
 #define DISK_LEN		32

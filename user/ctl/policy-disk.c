@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-policy.h"
+#include "policy.h"
 
 /* ---- Which disks have it ---- */
 

@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "blkdmabufctl-wire.h"
+#include "wire.h"
 
 /* Copying all of a piece that is larger costs more than one more command. */
 #define WORTH_A_COMMAND	(16 * 1024)

@@ -21,7 +21,7 @@
 #include <bpf/libbpf.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-policy.h"
+#include "policy.h"
 
 #define LINK	"link"
 

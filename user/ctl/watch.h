@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What user/watch.bpf.c counts and blkdmabufctl shows, for BPF C (behind
+ * What watch.bpf.c counts and blkdmabufctl shows, for BPF C (behind
  * vmlinux.h) and user space (behind linux/types.h) alike.
  */
 #ifndef BLKDMABUF_WATCH_H

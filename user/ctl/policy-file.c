@@ -17,7 +17,7 @@
 #include <bpf/libbpf.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-policy.h"
+#include "policy.h"
 
 #define SUFFIX	".bpf.o"
 

@@ -2,21 +2,22 @@
 /*
  * blkdmabufctl: what its files share.
  *
- *  blkdmabufctl.c		tables of commands and options, parsing, help
- *  blkdmabufctl-check.c	check: kernel, devices and files
- *  blkdmabufctl-path.c	check: the path between a disk and a buffer
- *  blkdmabufctl-probe.c	check --probe: bytes on a range, and back
- *  blkdmabufctl-reg.c		register, unregister, map, unmap, list, show
- *  blkdmabufctl-io.c		read, write, copy: what they ask for
- *  blkdmabufctl-xfer.c		the engine that moves the bytes
- *  blkdmabufctl-wire.h	receive, send: and which files they are in
- *  blkdmabufctl-policy.h	policy: and which files it is in
- *  blkdmabufctl-stat.c		stat, top: counting, with watch.bpf.c
- *  blkdmabufctl-report.c	stat, top: how a report looks
- *  blkdmabufctl-bench.c	bench: what is measured, and on what
- *  blkdmabufctl-cell.c	bench: one measurement
- *  blkdmabufctl-table.c	bench: how it is told
- *  blkdmabufctl-util.c		errors, devices and files, dma-bufs, numbers
+ *  blkdmabufctl.c	tables of commands and options, parsing, help
+ *  check.c		check: kernel, devices and files
+ *  path.c		check: the path between a disk and a buffer
+ *  probe.c		check --probe: bytes on a range, and back
+ *  reg.c		register, unregister, map, unmap, list, show
+ *  io.c		read, write, copy: what they ask for
+ *  xfer.c		the engine that moves the bytes
+ *  wire.h		receive, send: and which files they are in
+ *  policy.h		policy: and which files it is in
+ *  stat.c		stat, top: counting, with watch.bpf.c
+ *  report.c		stat, top: how a report looks
+ *  bench.h		bench: and which files it is in
+ *  open.c		devices and files, and what they are on
+ *  buffer.c		dma-bufs, as the command line names them
+ *  memory.c		is there memory for a buffer
+ *  util.c		what the tool tells, numbers, signals
  */
 #ifndef BLKDMABUFCTL_H
 #define BLKDMABUFCTL_H

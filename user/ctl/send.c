@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "blkdmabufctl-wire.h"
+#include "wire.h"
 
 #ifndef SCM_DEVMEM_DMABUF
 #define SCM_DEVMEM_DMABUF	79

@@ -12,7 +12,7 @@
 #include <bpf/libbpf.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-policy.h"
+#include "policy.h"
 
 /* ---- How a policy looks ---- */
 

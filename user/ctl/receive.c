@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "blkdmabufctl-wire.h"
+#include "wire.h"
 
 /* As in the kernel's headers, which not all distributions have yet. */
 #ifndef MSG_SOCK_DEVMEM

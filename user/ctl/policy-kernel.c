@@ -13,7 +13,7 @@
 #include <bpf/btf.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-policy.h"
+#include "policy.h"
 
 /* ---- Policies that are registered ---- */
 

@@ -3,7 +3,7 @@
  * blkdmabufctl: stat, top.
  *
  * watch.bpf.c counts; here its counters are taken at the end of each interval
- * and added up.  How that looks is blkdmabufctl-report.c.
+ * and added up.  How that looks is report.c.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,8 +22,8 @@
 #include <bpf/libbpf.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-stat.h"
-#include "watch.skel.h"
+#include "stat.h"
+#include "user/ctl/watch.skel.h"
 
 /* Fewer bars of a histogram do not tell where most of the I/Os are. */
 #define MIN_BARS		4

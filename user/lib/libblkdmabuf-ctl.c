@@ -20,7 +20,7 @@
 
 #include "libblkdmabuf.h"
 #include "pins.h"
-#include "../bpf/blkdmabuf-ctl.h"
+#include "../../bpf/blkdmabuf-ctl.h"
 #include "minimal.skel.h"
 
 struct blkdmabuf_ctl {

@@ -29,7 +29,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "blkdmabufctl-bench.h"
+#include "bench.h"
 
 #define MAX_DEPTH	1024
 #define MAX_THREADS	256

@@ -21,7 +21,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "blkdmabufctl-bench.h"
+#include "bench.h"
 
 /* As in Linux 5.19's header; that of older systems lacks them. */
 #ifndef IORING_URING_CMD_FIXED

@@ -16,7 +16,7 @@
 #include <bpf/libbpf.h>
 
 #include "blkdmabufctl.h"
-#include "blkdmabufctl-policy.h"
+#include "policy.h"
 
 /* As much of a variable as anybody wants to read on a line. */
 #define TEXT_MAX	128

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "blkdmabufctl-wire.h"
+#include "wire.h"
 
 /* By its path in build/, because <linux/io_uring/> would be the kernel's own. */
 #include "linux/include/uapi/linux/io_uring/zcrx.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "blkdmabufctl-bench.h"
+#include "bench.h"
 
 static const struct {
 	const char	*key;	/* in JSON */

@@ -2,12 +2,12 @@
 /*
  * blkdmabufctl receive, send: what their files share.
  *
- *  blkdmabufctl-net.c	the NIC: what it can, what is in the way; sockets
- *  blkdmabufctl-wire.c	a transfer: set up, wait, tell, take down
- *  blkdmabufctl-receive.c	receive, and devmem TCP's part of it
- *  blkdmabufctl-zcrx.c	io_uring's part of it
- *  blkdmabufctl-pieces.c	from pieces of the stream to whole blocks
- *  blkdmabufctl-send.c	send
+ *  net.c	the NIC: what it can, what is in the way; sockets
+ *  wire.c	a transfer: set up, wait, tell, take down
+ *  receive.c	receive, and devmem TCP's part of it
+ *  zcrx.c	io_uring's part of it
+ *  pieces.c	from pieces of the stream to whole blocks
+ *  send.c	send
  */
 #ifndef BLKDMABUFCTL_WIRE_H
 #define BLKDMABUFCTL_WIRE_H

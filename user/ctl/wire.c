@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "blkdmabufctl-wire.h"
+#include "wire.h"
 
 #define MAX_DEPTH	256
 #define MIN_BLOCK	512
