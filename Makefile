@@ -49,20 +49,19 @@ test: test-deps ## all tests (SUITES="a b" for some); TAP in build/tap
 matrix: ## which device takes which buffer: the last 'make test' as a table
 	$(Q)test -s $(B)/matrix.json || { echo "run 'make test SUITES=matrix'" >&2; \
 		exit 1; }
-	$(Q)jq -rf selftests/matrix.jq $(B)/matrix.json
+	$(Q)jq -rf selftests/devices/matrix.jq $(B)/matrix.json
 
 # What allocates, maps, waits and goes away is worth the slow kernel.
-DEBUG_SUITES := $(filter $(basename $(notdir $(wildcard selftests/*.bats \
-	selftests/*.c))),kunit comings-and-goings dmabuf-abi dmabuf-lifetime files \
-	fsx invalidate many mover policy-life policy-queues policy-revoked stack \
-	storm swiotlb)
+DEBUG_SUITES := kunit comings-and-goings dmabuf-abi dmabuf-lifetime files fsx \
+	invalidate many mover policy-life policy-queues policy-revoked stack storm \
+	swiotlb
 
 .PHONY: bench
 bench: ## what an I/O costs, by path and IOMMU mode: build/bench.json
 	$(Q)kern/setup --tests --check
 	$(Q)$(MAKE) all
 	$(Q)$(MAKE) kernel-stock
-	$(Q)selftests/bench
+	$(Q)selftests/bench/bench
 
 .PHONY: test-debug
 test-debug: ## suites on a kernel with KASAN, lockdep and the like
@@ -257,7 +256,10 @@ CTL_SKEL := $(patsubst %.bpf.c,$(B)/%.skel.h,$(wildcard user/ctl/*.bpf.c))
 .SECONDARY: $(CTL_SKEL:.skel.h=.bpf.o)
 EXAMPLES := $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard user/examples/*.c)))
 EXAMPLE_BPF := $(patsubst %.c,$(B)/%.o,$(wildcard user/examples/*.bpf.c))
-TESTS    := $(patsubst %.c,$(B)/%,$(wildcard selftests/*.c))
+# Test programs have their names from the source, whatever room that is in.
+TEST_SRC := $(filter-out selftests/bpf/% selftests/kmod/%,$(wildcard selftests/*/*.c))
+TESTS    := $(patsubst %.c,$(B)/selftests/%,$(notdir $(TEST_SRC)))
+vpath %.c $(sort $(dir $(TEST_SRC)))
 
 LIB_A   := $(B)/user/libblkdmabuf.a
 LIB_SO  := $(B)/user/libblkdmabuf.so.1
@@ -276,7 +278,7 @@ LIBS    := $(LIBBPF) -luring -lelf -lz -pthread
 $(LIB_OBJ) $(CTL_OBJ): $(B)/%.o: %.c Makefile | $(BPF_SKEL) $(CTL_SKEL) $(LIBBPF)
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -fPIC -MMD -MP -MF $@.d -c $< -o $@
 
 $(LIB_A): $(LIB_OBJ)
 	$(call msg,AR,$@)
@@ -300,11 +302,20 @@ $(CTL): $(CTL_OBJ) $(LIB_A) $(LIBBPF)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(CTL_OBJ) $(LIB_A) $(LIBS) -ljson-c
 
 # Examples and tests are one file, one program.
-$(EXAMPLES) $(TESTS): $(B)/%: %.c $(LIB_A) $(LIBBPF) Makefile | $(BPF_SKEL) $(TEST_SKEL)
+define program
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(OUR_CFLAGS) $(CFLAGS) -MMD -MP -MF $@.d $(LDFLAGS) -o $@ $< \
-		$(LIB_A) $(LIBS)
+	$(Q)$(CC) $(OUR_CFLAGS) $(1) $(CFLAGS) -MMD -MP -MF $(@D)/$(<F).d \
+		$(LDFLAGS) -o $@ $< $(LIB_A) $(LIBS)
+endef
+
+$(EXAMPLES): $(B)/%: %.c
+	$(call program)
+
+$(TESTS): $(B)/selftests/%: %.c | $(TEST_SKEL)
+	$(call program,-Iselftests)
+
+$(EXAMPLES) $(TESTS): $(LIB_A) $(LIBBPF) Makefile | $(BPF_SKEL)
 
 USER_ALL := $(LIB_A) $(LIB_SO) $(LIB_PC) $(CTL) $(EXAMPLES) $(EXAMPLE_BPF)
 
@@ -361,7 +372,7 @@ fio: bpf ## the engine for the installed fio, build/user/blkdmabuf.so
 .PHONY: selftests
 selftests: $(TESTS) $(TEST_OBJ) $(MINE).bpf.o ## the test programs
 
--include $(wildcard $(addprefix $(B)/,bpf/*.d user/*/*.d selftests/*.d \
+-include $(wildcard $(addprefix $(B)/,bpf/*.d user/*/*.[co].d selftests/*.c.d \
 	selftests/bpf/*.d))
 
 ##@ Installing

@@ -2,7 +2,7 @@
 # What the suites that use dmabuf-io share; loads lib.
 # shellcheck shell=bash
 
-load lib
+. "${BASH_SOURCE[0]%/*}/lib.bash"
 
 IO=$BIN/dmabuf-io
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# What suites share; `load lib` in a BATS file, or source it from a script.
+# What suites share; `load ../lib` in a BATS file, or source it from a script.
 # shellcheck shell=bash
 
 TOP=${TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}

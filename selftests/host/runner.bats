@@ -6,7 +6,7 @@
 
 setup() {
 	ROOT=$BATS_TEST_TMPDIR/project
-	mkdir -p "$ROOT/selftests/host" "$ROOT/build"
+	mkdir -p "$ROOT"/selftests/{host,room} "$ROOT/build"
 	cp "$BATS_TEST_DIRNAME"/../{run,lib.bash,log-check} "$ROOT/selftests/"
 	cd "$ROOT"
 	# What a VM leaves behind when all is well: for each NAME:SUITE, the TAP
@@ -24,7 +24,7 @@ setup() {
 		for word; do
 			case $word in *:*) ;; *) continue ;; esac
 			IFS=: read -r name suite _ <<< "$word"
-			suite=selftests/$suite.bats
+			suite=$(echo selftests/*/"$suite.bats")
 			sed -n 's/^# tap: //p' "$suite" > "$out/$name.tap"
 			grep -q '# dies' "$suite" && exit 1
 			if grep -q '# meets' "$suite"; then
@@ -52,7 +52,7 @@ setup() {
 suite() {
 	local name=$1
 	shift
-	printf '# %s\n' "$@" > "selftests/$name.bats"
+	printf '# %s\n' "$@" > "selftests/room/$name.bats"
 }
 
 last() { printf '%s\n' "${lines[-1]}"; }
@@ -153,6 +153,37 @@ last() { printf '%s\n' "${lines[-1]}"; }
 	run selftests/run nothing
 	[ "$status" -ne 0 ]
 	[[ $output == *"no such suite: nothing"* ]]
+}
+
+@test "a suite is found by its name in whatever room it is" {
+	mkdir selftests/other
+	suite one 'vm: nvme=1' 'tap: 1..1' 'tap: ok 1 a'
+	suite two 'vm: nvme=1' 'tap: 1..1' 'tap: ok 1 a'
+	mv selftests/room/two.bats selftests/other/
+	run selftests/run two
+	[ "$status" -eq 0 ]
+	[ "$(last)" = "3 passed, 0 failed, 0 skipped" ]
+	[ -s build/tap/two.tap ]
+	run selftests/run
+	[ "$status" -eq 0 ]
+	[ "$(last)" = "5 passed, 0 failed, 0 skipped" ]
+}
+
+@test "two suites of one name are an error" {
+	mkdir selftests/other
+	suite one 'vm: nvme=1' 'tap: 1..1' 'tap: ok 1 a'
+	cp selftests/room/one.bats selftests/other/
+	for names in '' one; do
+		# shellcheck disable=SC2086
+		run selftests/run $names
+		[ "$status" -ne 0 ]
+		[[ $output == *"two suites are called one"* ]]
+		[ ! -e build/boots ]
+	done
+	# Programs are all built to one directory.
+	mv selftests/other/one.bats selftests/other/one.c
+	run selftests/run one
+	[ "$status" -ne 0 ]
 }
 
 @test "a host suite that cannot be loaded is a failure" {

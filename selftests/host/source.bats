@@ -26,7 +26,8 @@ scripts() {
 	[ ${#files[@]} -gt 5 ]
 	shellcheck -x -P SCRIPTDIR "${files[@]}"
 	# In a library, a variable is for those who load it.
-	shellcheck -x -S warning -e SC2034 kern/common.sh selftests/*.bash
+	shellcheck -x -S warning -e SC2034 kern/common.sh \
+		selftests/*.bash selftests/*/*.bash
 }
 
 @test "existing kernel files change within the budget" {
@@ -62,6 +63,14 @@ scripts() {
 	[ "$(wc -l < "$BATS_TEST_TMPDIR/commands")" -eq 2 ]
 	sed -n 's/^ *- run: \(make .*\)/\1/p' .github/workflows/ci.yml |
 		diff "$BATS_TEST_TMPDIR/commands" -
+}
+
+# Both are found by it, and all programs are built to one directory.
+@test "a suite or test program is the only one of its name, whatever its room" {
+	run bash -c "printf '%s\\n' selftests/*/*.{bats,c} |
+		grep -vE '^selftests/(host|bpf|kmod)/' |
+		sed 's,.*/\(.*\)\..*,\1,' | sort | uniq -d"
+	[ -z "$output" ] || { echo "$output"; false; }
 }
 
 @test "every script can be started" {

@@ -59,7 +59,7 @@ setup() {
 @test "stock virtme-ng boots the kernel as well, and a suite passes there" {
 	command -v vng > /dev/null || skip "vng is missing"
 	VM=vng run "$RUN" "$NAME" iommu=strict nvme=1 -- \
-		bats --tap selftests/kunit.bats
+		bats --tap selftests/io/kunit.bats
 	echo "$output"
 	[ "$status" -eq 0 ]
 	[ "$(grep -c '^ok ' <<< "$output")" -eq 4 ]

@@ -13,7 +13,7 @@
  *    invalidate_mappings() takes there.
  *
  * The ioctls of /dev/dmabuf-mover are in dmabuf-mover.h.  selftests/mover.h
- * calls them, selftests/mover.c tests them.
+ * calls them, selftests/io/mover.c tests them.
  *
  * dma_resv of the buffer protects all of struct mover but for what says
  * otherwise.  It is taken below mmap_lock (page faults), and in reclaim it is

@@ -3,7 +3,7 @@
  * Count events of the whole system: tracepoints by perf, which keeps numbers
  * and no records, so that nothing can be lost, and interrupts by
  * /proc/interrupts.  Both the benchmark of blkdmabufctl and
- * selftests/bench-insns.c count so.
+ * selftests/bench/bench-insns.c count so.
  *
  * A tracepoint that is counted costs whoever runs into it: count in a run of
  * its own, not in one that is timed.
