@@ -143,12 +143,16 @@ static void set_up(unsigned int nr)
 
 	for (i = 0; i < nr; i++) {
 		struct rig *r = &workers[i].rig;
+		void *mem;
 
 		workers[i].cpu = i;
 		r->bdev = open(disk_by_serial("disk0") ?: "disk0",
 			       O_RDWR | O_DIRECT);
 		CHECK(r->bdev >= 0);
-		rig_buffer(r, PAGE, false);
+		/* Its own mapping is none that can be registered with a ring. */
+		r->dmabuf = blkdmabuf_udmabuf_mapped(PAGE, 0, &mem);
+		CHECK(r->dmabuf >= 0);
+		r->mem = mem;
 		rig_register(r);
 		CHECK_EQ(blkdmabuf_map(rig_ctl, r->id), 0);
 	}
