@@ -34,9 +34,20 @@ setup_file() {
 	local name
 	: > "$BATS_FILE_TMPDIR/rows"
 	for name in "${TOUCHES[@]}"; do
-		echo "p:touch/$name $name"
+		case $name in
+		# Notifications of what was sent are messages without a byte.
+		skb_copy_*) echo "p:touch/$name $name len=%cx:s32" ;;
+		*) echo "p:touch/$name $name" ;;
+		esac
 	done > /sys/kernel/tracing/kprobe_events
 	trace_on "${MAPS[@]}" touch
+	for name in "$TRACE"/events/touch/skb_copy_*/filter; do
+		echo 'len > 0' > "$name"
+	done
+	# Not what memnic does with headers.
+	for name in "$TRACE"/events/dma/*/filter; do
+		echo 'device ~ "0000:*"' > "$name"
+	done
 	export TRACE GATE IOMMU
 	IOMMU=$(iommu_mode)
 	# On the host: the guest has not looked at the disk yet.
@@ -104,22 +115,21 @@ retransmits() {
 }
 
 # written DISK: bytes, since it is there
-written() { awk '{ print $7 * 512 }' "/sys/block/${1##*/}/stat"; }
+written() {
+	local stat
+	read -ra stat < "/sys/block/${1##*/}/stat"
+	echo $((stat[6] * 512))
+}
 
 written_more() { [ "$(written "$1")" -ge "$2" ]; }
 
-# The disk's own: a command's data is a page at least. What memnic maps are headers.
+# What is mapped for I/O by the disks. What memnic maps are headers. What is mapped by
+# the IOMMU and not unmapped are pages of the driver's pools, and what is larger than
+# any command are buffers, at the end.
 disk_maps() {
-	local ends=''
-	for n in 0 1 2 3; do
-		ends+="|$(basename "$(pci_of $n)")"
-	done
-	awk -v disks="${ends#|}" '
-		/ (un)?map: IOMMU/ { n++ }
-		/ swiotlb_bounced: / { n++ }
-		/ dma_(un)?map_(phys|sg): / && $0 ~ disks {
-			if (!match($0, / size=[0-9]+/) ||
-			    substr($0, RSTART + 6, RLENGTH - 6) + 0 > 4095)
+	awk '/ swiotlb_bounced: / || / dma_(un)?map_(phys|sg): / { n++ }
+		/ unmap: IOMMU/ && match($0, / size=[0-9]+/) {
+			if (substr($0, RSTART + 6, RLENGTH - 6) + 0 <= 1048576)
 				n++
 		}
 		END { print n + 0 }' "$TRACE/trace"
@@ -152,13 +162,20 @@ watched() {
 	DISK_MAPS=$(disk_maps)
 	CPU=$(touches)
 	echo "# $DISK_MAPS maps, $CPU touches" >&2
+	[ "$DISK_MAPS $CPU" = "0 0" ] || cut -c1-160 "$TRACE/trace" | tail -n 30 >&2
 }
+
+# What an earlier program had is unmapped when it has ended, by a worker. The NIC may
+# have it longer: packets that were read wait for others to be freed with.
+BUFFERS=/sys/kernel/debug/dma_buf/bufinfo
+unmapped() { ! grep -q '^[[:space:]]0000:' $BUFFERS; }
 
 # transfer ENGINE FROM TO DISK BYTES [ARG...]: both ends say that it went well, and
 # how is in r.json and s.json
 transfer() {
 	local engine=$1 from=$2 to=$3 disk=$4 bytes=$5 before
 	shift 5
+	wait_until 60 unmapped || { cat $BUFFERS; false; }
 	before=$(retransmits)
 	watch "$disk" "$bytes"
 	receive "$to" --engine "$engine" --queue $QUEUE "$@"
@@ -329,7 +346,7 @@ files() {
 			wait_until 60 disk 1 ;;
 		esac
 		receive "$(disk 1)" --engine "$([ $((i % 2)) = 0 ] && echo devmem ||
-			echo zcrx)" --queue $QUEUE --udmabuf 1M
+			echo zcrx)" --queue $QUEUE --udmabuf 4M
 		send "$(disk 0)" --length 64K || { cat s.json r.json; false; }
 		ends "$RECEIVER" 0 > /dev/null
 	done
