@@ -14,6 +14,9 @@ setup_file() {
 	git status --porcelain --ignored > "$BATS_FILE_TMPDIR/after"
 }
 
+# people KEY VALUE: one more of what build/people.json says of the packages
+people() { printf '{"deb":{"%s":%s}}\n' "$1" "$2" > "build/people-deb-$1.json"; }
+
 setup() {
 	cd "$BATS_TEST_DIRNAME/../.."
 	command -v dh > /dev/null || skip "debhelper is missing"
@@ -34,6 +37,7 @@ has() {
 }
 
 @test "three packages, with the Makefile's version, hold what they should" {
+	people packages "$(find "$DEB" -maxdepth 1 -name '*.deb' | wc -l)"
 	[ "$(find "$DEB" -maxdepth 1 -name '*.deb' | wc -l)" -eq 3 ]
 	has blkdmabuf usr/bin/blkdmabufctl usr/lib/blkdmabuf/minimal.bpf.o \
 		usr/share/man/man8/blkdmabufctl.8.gz \
@@ -57,6 +61,7 @@ has() {
 	command -v lintian > /dev/null || skip "lintian is missing"
 	run lintian --allow-root "$DEB"/*.deb
 	echo "$output"
+	people lintian_errors "$(grep -c '^[EW]:' <<< "$output")"
 	[ "$status" -eq 0 ]
 	[ -z "$output" ]
 }
@@ -99,7 +104,7 @@ inside() { chroot "$ROOT" env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin "$@"; }
 	local reason
 	ROOT=$BATS_TEST_TMPDIR/root
 	reason=$(packaging/chroot "$ROOT" 2>&1 > /dev/null) ||
-		skip "${reason#packaging/chroot: }"
+		{ people install '"not tried"'; skip "${reason#packaging/chroot: }"; }
 	files > "$BATS_TEST_TMPDIR/before"
 	cp "$DEB"/*.deb "$ROOT/tmp"
 	inside sh -c 'dpkg -i /tmp/*.deb'
@@ -115,8 +120,10 @@ inside() { chroot "$ROOT" env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin "$@"; }
 		run inside /tmp/$program
 		[[ $output == *"usage: "* ]]
 	done
+	people install '"ok"'
 	inside dpkg --purge blkdmabuf libblkdmabuf-dev libblkdmabuf1
 	run inside dpkg -l
 	[[ $output != *blkdmabuf* ]]
 	files | diff "$BATS_TEST_TMPDIR/before" -
+	people remove '"ok"'
 }

@@ -62,6 +62,10 @@ setup() {
 		bats --tap selftests/io/kunit.bats
 	echo "$output"
 	[ "$status" -eq 0 ]
+	printf '{"vng":{"suites":1,"passed":%d,"failed":%d}}\n' \
+		"$(grep -c '^ok ' <<< "$output")" \
+		"$(grep -c '^not ok ' <<< "$output")" \
+		> "$BATS_TEST_DIRNAME/../../build/people-vng.json"
 	[ "$(grep -c '^ok ' <<< "$output")" -eq 4 ]
 	VM=vng run "$RUN" "$NAME" nvme=0 -- bash -c 'exit 7'
 	[ "$status" -eq 7 ]

@@ -10,12 +10,25 @@ load ../lib
 
 EXAMPLES=$TOP/build/user/examples
 
+setup_file() { : > "$BATS_FILE_TMPDIR/run"; }
+
+# wire-to-disk is in the suite "wire".
+teardown_file() {
+	local built
+	built=$(find "$EXAMPLES" -maxdepth 1 -type f -executable \
+		! -name wire-to-disk | wc -l)
+	printf '{"examples":{"built":%d,"run":%d}}\n' "$built" \
+		"$(wc -l < "$BATS_FILE_TMPDIR/run")" > "$OUT/people-examples.json"
+}
+
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return
 	DEV=$(disk 0)
 }
 
 teardown() {
+	[ -z "${BATS_TEST_COMPLETED:-}" ] ||
+		echo "$BATS_TEST_DESCRIPTION" >> "$BATS_FILE_TMPDIR/run"
 	! mountpoint -q /mnt/disk || umount /mnt/disk
 	for policy in pool own; do
 		"$CTL" policy unload $policy || :

@@ -37,7 +37,7 @@ on_terminal() {
 		esac
 	done 4< <(commands)
 	printf '{"readme_commands":{"run":%d,"failed":%d}}\n' $run $failed \
-		> "$OUT/people.json"
+		> "$OUT/people-readme.json"
 	[ $run -ge 10 ]
 	[ $failed -eq 0 ]
 	cmp -n 16777216 /dev/nvme1n1 /mnt/file
