@@ -13,6 +13,25 @@ modules_load() {
 	done
 }
 
+# disks_settle: wait until no more come and all have been looked at for partitions,
+# which are I/O, too
+disks_settle() {
+	local i now before=''
+	for ((i = 0; i < 30; i++)); do
+		now=$(find /sys/class/scsi_device/ /sys/class/scsi_disk/ | wc -l)
+		[ "$now" != "$before" ] || ! disks_scanned || return 0
+		before=$now
+		sleep 4
+	done
+	echo "disks are still being scanned" >&2
+	return 1
+}
+
+disks_scanned() {
+	[ "$(dmesg | grep -c 'Attached SCSI disk')" -ge \
+		"$(find /sys/class/scsi_disk/ -mindepth 1 | wc -l)" ]
+}
+
 # need_disk KIND: its block device is in $DISK, or the test is skipped
 # shellcheck disable=SC2034 # for the suites
 need_disk() {

@@ -55,8 +55,8 @@ setup_file() {
 	export TRACE GATE IOMMU
 	IOMMU=$(iommu_mode)
 	bar_up
-	# Firmware takes its time.
-	modules_load > /dev/null 2>&1 3>&- &
+	modules_load > /dev/null 2>&1
+	disks_settle
 }
 
 teardown() {
