@@ -142,11 +142,12 @@ has_host() {
 	dev=/sys/block/${dev##*/}
 	echo 1 > "$dev/device/timeout"
 	echo 1 > "$(echo "$dev"/device/scsi_disk/*)/max_retries"
+	# ETIMEDOUT, or EIO if the abort is overtaken by the end of the command.
 	"$PLAY" "/dev/${dev##*/}" <<-END
 		start read 0 64K 0 2
-		finish ETIMEDOUT
+		finish error
 		start write 1M 64K 1 2
-		finish ETIMEDOUT
+		finish error
 		live
 	END
 	echo 30 > "$dev/device/timeout"

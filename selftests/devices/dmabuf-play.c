@@ -46,6 +46,9 @@
  *					it is a file there is no channel for it
  *	! COMMAND			run it, in bash
  *
+ * RESULT is "ok", a number of bytes, the name of an errno, or "error" for any; then the
+ * device must not touch the memory for some seconds.
+ *
  * Options: --gate FILE is the gate (dmabuf.h); --buffer mover takes a buffer that
  * can move; --dsync opens the files with O_DSYNC.
  *
@@ -73,6 +76,8 @@
 
 /* Seconds that a line may take, on a loaded machine without KVM. */
 #define LINE_TIMEOUT	120
+/* Seconds in which a device would have done what was taken back. */
+#define LATE		5
 /* Milliseconds that "at once" may take there. */
 #define AT_ONCE		10000
 
@@ -215,8 +220,12 @@ static void expect(long long res, const char *want, uint64_t len)
 			 (unsigned long long)to_bytes(want));
 	else
 		snprintf(number, sizeof(number), "%s", want);
-	if (strcmp(result_name(res), number))
+	if (want && !strcmp(want, "error")) {
+		if (res >= 0)
+			wrong("the result is %s, no error", result_name(res));
+	} else if (strcmp(result_name(res), number)) {
 		wrong("the result is %s, not %s", result_name(res), number);
+	}
 }
 
 /* ---- data ---- */
@@ -477,6 +486,17 @@ static void io_check_write(const struct io *io)
 	free(mem);
 }
 
+/* What has failed may have been written to until then, and is left alone from now on. */
+static void io_left_alone(unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (!ios[i].write)
+			memset(buffer.mem + ios[i].offset, POISON, ios[i].len);
+	sleep(LATE);
+}
+
 /* All that was started has ended, with @want. */
 static void io_finish(const char *want)
 {
@@ -484,6 +504,8 @@ static void io_finish(const char *want)
 
 	io_reap(true);
 	nr_ios = nr_done = 0;
+	if (want && !strcmp(want, "error"))
+		io_left_alone(nr);
 	for (i = 0; i < nr; i++) {
 		expect(ios[i].res, want, ios[i].len);
 		if (ios[i].write)
