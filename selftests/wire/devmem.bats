@@ -332,23 +332,35 @@ files() {
 	done
 }
 
-@test "200 times the queue is bound and freed, with NIC and disk up and down" {
-	local held i dev
+nic_down_and_up() {
+	at receiver ip link set memnic1 down
+	at receiver ip link set memnic1 up
+}
+
+disk_away_and_back() {
+	local dev
+	dev=$(readlink -f "$(pci_of 1)")
+	echo 1 > "$dev/remove"
+	echo 1 > /sys/bus/pci/rescan
+	wait_until 60 disk 1
+}
+
+# cycles ENGINE COMMAND: 50 times the queue is bound and freed, and each tenth time the
+# command is run in between
+cycles() {
+	local held i
 	[ "$IOMMU" = strict ] || skip "one IOMMU mode is enough: iommu=strict is missing here"
 	held=$("$CTL" -j list | jq length)
-	for ((i = 0; i < 200; i++)); do
-		case $((i % 20)) in
-		7) at receiver ip link set memnic1 down
-			at receiver ip link set memnic1 up ;;
-		13) dev=$(readlink -f "$(pci_of 1)")
-			echo 1 > "$dev/remove"
-			echo 1 > /sys/bus/pci/rescan
-			wait_until 60 disk 1 ;;
-		esac
-		receive "$(disk 1)" --engine "$([ $((i % 2)) = 0 ] && echo devmem ||
-			echo zcrx)" --queue $QUEUE --udmabuf 4M
+	for ((i = 0; i < 50; i++)); do
+		[ $((i % 10)) -ne 7 ] || "$2"
+		receive "$(disk 1)" --engine "$1" --queue $QUEUE --udmabuf 4M
 		send "$(disk 0)" --length 64K || { cat s.json r.json; false; }
 		ends "$RECEIVER" 0 > /dev/null
 	done
 	[ "$("$CTL" -j list | jq length)" = "$held" ]
 }
+
+@test "devmem, 50 times, the NIC down and up" { cycles devmem nic_down_and_up; }
+@test "zcrx, 50 times, the NIC down and up" { cycles zcrx nic_down_and_up; }
+@test "devmem, 50 times, the disk away and back" { cycles devmem disk_away_and_back; }
+@test "zcrx, 50 times, the disk away and back" { cycles zcrx disk_away_and_back; }
