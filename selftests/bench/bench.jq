@@ -180,7 +180,7 @@ def table:
      (if . == null then "-" else round_to(3) end) | lpad(11)));
 
 def maps_table:
-  "1 GiB registered and mapped, by the memory that it is made of:",
+  "1 GiB (fragmented: 512 MiB) registered and mapped, by what it is made of:",
   (["IOMMU", "BUFFER", "STEP"] | map(pad(14)) | join("")) +
   (["MS", "INSTRUCTIONS", "A PAGE"] | map(lpad(14)) | join("")),
   (.mapping | group_by([.iommu, .buffer])[] | . as $cell |
