@@ -77,8 +77,10 @@ $(cat "$BATS_TEST_TMPDIR/pages")"
 
 # ---- errors -----------------------------------------------------------------
 
-# QEMU reports an aborted command for it, which SCSI retries.
+# QEMU reports an aborted command for it, which SCSI retries. Its lsi53c895a never ends
+# the command: sym53c8xx aborts it, and the kernel panics, after dd as well.
 bad_byte() {
+	[ "$KIND" != lsi ] || return 0
 	"$PLAY" "$DISK" <<-END
 		plain 499M 960K 1
 		read 511872K 64K 1
