@@ -104,7 +104,7 @@ def iops_targets:
 # Nothing is to be left to count in any row with a dma-buf.
 def count_target($iommu):
   [.[] | select(.kernel == "kernel" and .iommu == $iommu and
-    (.path | IN("dmabuf", "minimal", "place_map_queue", "policy")))] |
+    (.path | IN("dmabuf", "minimal", "place_map_queue", "pieces", "policy")))] |
   map(.maps, .unmaps, (if $iommu == "lazy" then empty
     else .invalidations end)) | map(values) |
   target("\($iommu), maps, unmaps, invalidations of a dma-buf";

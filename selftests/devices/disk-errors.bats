@@ -80,7 +80,10 @@ $(cat "$BATS_TEST_TMPDIR/pages")"
 # QEMU reports an aborted command for it, which SCSI retries. Its lsi53c895a never ends
 # the command: sym53c8xx aborts it, and the kernel panics, after dd as well.
 bad_byte() {
-	[ "$KIND" != lsi ] || return 0
+	[ "$KIND" != lsi ] || {
+		echo "# lsi is left out: QEMU's never ends the command" >&3
+		return 0
+	}
 	"$PLAY" "$DISK" <<-END
 		plain 499M 960K 1
 		read 511872K 64K 1
