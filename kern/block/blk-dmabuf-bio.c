@@ -20,6 +20,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/iov_iter.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/mm.h>
 #include <kunit/visibility.h>
 
 #include "blk.h"
@@ -207,13 +208,15 @@ u64 blk_dmabuf_io_locate(const struct blk_dmabuf_io *io, u64 at, u32 *len)
 /* Zero @bytes of an I/O's memory, which its submission has found to be there. */
 static int blk_dmabuf_io_zero(const struct blk_dmabuf_io *io, u64 at, u32 bytes)
 {
+	/* Reclaim must not wait for whoever holds the buffer's lock. */
+	unsigned int noio = memalloc_noio_save();
 	struct iosys_map map;
 	int error;
 	u32 len;
 
 	error = blk_dmabuf_zero_begin(io->reg, &map);
 	if (error)
-		return error;
+		goto restore;
 	for (; bytes; at += len, bytes -= len) {
 		u64 offset;
 
@@ -222,7 +225,9 @@ static int blk_dmabuf_io_zero(const struct blk_dmabuf_io *io, u64 at, u32 bytes)
 		iosys_map_memset(&map, offset, 0, len);
 	}
 	blk_dmabuf_zero_end(io->reg, &map);
-	return 0;
+restore:
+	memalloc_noio_restore(noio);
+	return error;
 }
 
 /**
@@ -685,9 +690,8 @@ blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
  * A driver maps a request.  On success the request holds its mapping until
  * blk_rq_dmabuf_done().  Context: any.
  *
- * Return: BLK_STS_AGAIN if there is no mapping that suits; BLK_STS_NOTSUPP if
- * the registration is dead, which is no error of a path that dm-multipath would
- * fail
+ * Return: BLK_STS_AGAIN if there is no mapping that suits, or if the registration
+ * is dead; what the submitter makes of it is in the I/O
  */
 static blk_status_t blk_rq_dmabuf_take(struct request *rq,
 				       struct device *dma_dev)
@@ -715,7 +719,7 @@ static blk_status_t blk_rq_dmabuf_take(struct request *rq,
 		percpu_ref_put(&mapping->ref);
 		blk_dmabuf_refuse_io(io, io->desc.dev, BLK_DMABUF_IS_DEAD,
 				     -ENODEV);
-		return BLK_STS_NOTSUPP;
+		return BLK_STS_AGAIN;
 	}
 	rq->dmabuf_mapping = mapping;
 	rq->rq_flags &= ~RQF_QUIET;

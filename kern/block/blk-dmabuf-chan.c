@@ -146,12 +146,14 @@ struct blk_dmabuf_pdu {
 /*
  * A command that a policy placed in pieces: each is an I/O of its own, and the
  * last one to end completes the command.  The placement is that of the first.
+ * As undivided I/O, the command ends where the first piece that is short does.
  */
 struct blk_dmabuf_pieces {
 	struct io_uring_cmd	*cmd;
+	u64			pos;
 	atomic_t		pending;
 	atomic_t		error;
-	atomic_t		done;
+	atomic_t		end;
 	u64			placed;
 	bool			copied;
 };
@@ -325,21 +327,32 @@ static void blk_dmabuf_pieces_put(struct blk_dmabuf_pieces *pieces)
 		return;
 	error = atomic_read(&pieces->error);
 	blk_dmabuf_cmd_complete(pieces->cmd,
-				error ?: atomic_read(&pieces->done),
+				error ?: atomic_read(&pieces->end),
 				pieces->placed | (u64)pieces->copied << 63);
 	kfree(pieces);
 }
 
-static void blk_dmabuf_piece_done(struct blk_dmabuf_pieces *pieces, s32 result,
-				  bool copied)
+/* The command of @pieces transfers no more than @end bytes. */
+static void blk_dmabuf_pieces_end(struct blk_dmabuf_pieces *pieces, int end)
 {
-	if (copied)
+	int old = atomic_read(&pieces->end);
+
+	while (end < old && !atomic_try_cmpxchg(&pieces->end, &old, end))
+		;
+}
+
+/* Tell the command of a piece how that ended. */
+static void blk_dmabuf_piece_result(struct blk_dmabuf_chan_io *cio, s32 result)
+{
+	const struct blk_dmabuf_desc *desc = &cio->io.desc;
+	struct blk_dmabuf_pieces *pieces = cio->pieces;
+
+	if (desc->copied)
 		WRITE_ONCE(pieces->copied, true);
 	if (result < 0)
 		atomic_cmpxchg(&pieces->error, 0, result);
-	else
-		atomic_add(result, &pieces->done);
-	blk_dmabuf_pieces_put(pieces);
+	else if (result < desc->len)
+		blk_dmabuf_pieces_end(pieces, desc->pos - pieces->pos + result);
 }
 
 static void blk_dmabuf_account_io(struct blk_dmabuf_stats __percpu *stats,
@@ -424,13 +437,14 @@ static void blk_dmabuf_io_done(struct blk_dmabuf_chan_io *cio, s32 result)
 	bool again = result == -EAGAIN && cio->io.nowait;
 	struct blk_dmabuf_pieces *pieces = cio->pieces;
 	u64 placed = blk_dmabuf_placed(&cio->io.desc);
-	bool copied = cio->io.desc.copied;
 	struct io_uring_cmd *cmd = cio->cmd;
 
 	blk_dmabuf_io_unpoll(cio);
+	if (pieces)
+		blk_dmabuf_piece_result(cio, result);
 	blk_dmabuf_io_end(cio, result);
 	if (pieces)
-		blk_dmabuf_piece_done(pieces, result, copied);
+		blk_dmabuf_pieces_put(pieces);
 	else
 		blk_dmabuf_cmd_complete(cmd, again ? -EIOCBQUEUED : result,
 					placed);
@@ -1168,7 +1182,6 @@ static void blk_dmabuf_io_redo(struct work_struct *work)
 static void blk_dmabuf_piece_submit(struct blk_dmabuf_pieces *pieces,
 				    struct blk_dmabuf_chan_io *cio)
 {
-	bool copied;
 	int ret;
 
 	atomic_inc(&pieces->pending);
@@ -1176,9 +1189,9 @@ static void blk_dmabuf_piece_submit(struct blk_dmabuf_pieces *pieces,
 	ret = blk_dmabuf_io_start(cio);
 	if (ret == -EIOCBQUEUED)
 		return;
-	copied = cio->io.desc.copied;
+	blk_dmabuf_piece_result(cio, ret);
 	blk_dmabuf_io_end(cio, ret);
-	blk_dmabuf_piece_done(pieces, ret, copied);
+	blk_dmabuf_pieces_put(pieces);
 }
 
 /* Place the piece of a command behind the first @done bytes. */
@@ -1232,17 +1245,18 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio,
 		return -ENOMEM;
 	}
 	pieces->cmd = cmd;
+	pieces->pos = cio->io.desc.pos;
 	atomic_set(&pieces->pending, 1);
 	atomic_set(&pieces->error, 0);
-	atomic_set(&pieces->done, 0);
+	atomic_set(&pieces->end, INT_MAX);
 	pieces->placed = blk_dmabuf_placed(&cio->io.desc);
 	pieces->copied = false;
 
 	for (;;) {
 		done += cio->io.desc.len;
 		blk_dmabuf_piece_submit(pieces, cio);
-		/* As undivided I/O, it is short at the end. */
 		if (done == pdu->len || atomic_read(&pieces->error) ||
+		    atomic_read(&pieces->end) < done ||
 		    pdu->pos + done >= blk_dmabuf_cmd_end(chan, cmd))
 			break;
 		cio = blk_dmabuf_next_piece(chan, cmd, parts, done);
@@ -1253,6 +1267,7 @@ static int blk_dmabuf_cmd_submit_pieces(struct blk_dmabuf_chan_io *cio,
 	}
 	if (blk_dmabuf_cmd_polled(cmd))
 		WRITE_ONCE(blk_dmabuf_pdu(cmd)->polled, NULL);
+	blk_dmabuf_pieces_end(pieces, done);
 	blk_dmabuf_pieces_put(pieces);
 	return -EIOCBQUEUED;
 }

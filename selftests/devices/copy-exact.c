@@ -186,20 +186,55 @@ TEST(what_appends_is_in_order)
 }
 
 /* A small file system: 2 MiB. */
+static void small_up(struct rig *r)
+{
+	CHECK(!mkdir("/run/copy-full", 0755) || errno == EEXIST);
+	CHECK_EQ(mount("none", "/run/copy-full", "tmpfs", 0, "size=2m"), 0);
+	memset(r, 0, sizeof(*r));
+	r->bdev = open_path("/run/copy-full/file", O_RDWR | O_CREAT);
+	rig_buffer(r, BUF, false);
+	copy_up(r);
+}
+
+static void small_down(struct rig *r)
+{
+	rig_down_file(r);
+	CHECK_SOON(!umount2("/run/copy-full", 0) || errno != EBUSY);
+}
+
 TEST(a_file_system_that_is_full_is_an_error)
 {
 	struct rig r;
 
-	CHECK(!mkdir("/run/copy-full", 0755) || errno == EEXIST);
-	CHECK_EQ(mount("none", "/run/copy-full", "tmpfs", 0, "size=2m"), 0);
-	memset(&r, 0, sizeof(r));
-	r.bdev = open_path("/run/copy-full/file", O_RDWR | O_CREAT);
-	rig_buffer(&r, BUF, false);
-	copy_up(&r);
+	small_up(&r);
 	CHECK_EQ(rig_io(&r, WRITE_CMD, 0, 3 * MIB, 0), -ENOSPC);
 	CHECK_EQ(rig_io(&r, WRITE_CMD, 0, MIB, 0), MIB);
-	rig_down_file(&r);
-	CHECK_SOON(!umount2("/run/copy-full", 0) || errno != EBUSY);
+	small_down(&r);
+}
+
+/* The second MiB has its memory, of the first there is room for a half. */
+TEST(a_slot_that_is_short_makes_the_command_short_there)
+{
+	struct blk_dmabuf_vec vecs[2] = { { 0, MIB, 0 }, { MIB, MIB, 0 } };
+	struct io_uring_sqe *sqe;
+	struct rig r;
+	int fd, slot;
+
+	small_up(&r);
+	CHECK_EQ(fallocate(r.bdev, 0, MIB, MIB), 0);
+	fd = open_path("/run/copy-full/other", O_RDWR | O_CREAT);
+	CHECK_EQ(fallocate(fd, 0, 0, 512 * KIB), 0);
+	close(fd);
+	slot = blkdmabuf_bind(r.chan, r.dmabuf, BLK_DMABUF_SLOT_ANY, NULL);
+	CHECK(slot >= 0);
+	vecs[0].slot = r.slot;
+	vecs[1].slot = slot;
+	rig_fill(&r, 0, 0, 2 * MIB, 1);
+	sqe = rig_sqe(&r, BLK_DMABUF_CMD_WRITEV, 0, 0, 0);
+	blkdmabuf_prep_writev(sqe, r.chan, 0, vecs, 2, 0);
+	CHECK_EQ(rig_run(), 512 * KIB);
+	CHECK_EQ(buffered_check(r.bdev, 0, 512 * KIB, 1), 0);
+	small_down(&r);
 }
 
 TEST(an_error_of_the_device_fails_the_IO_and_no_other)
