@@ -25,8 +25,9 @@ ALL=$((256 << 20))
 SOME=$((24 << 20))
 
 # What maps, and what of the CPU would touch payload or a page of the buffer.
-MAPS=(iommu/map iommu/unmap dma/dma_map_phys dma/dma_unmap_phys dma/dma_map_sg
-	dma/dma_unmap_sg swiotlb/swiotlb_bounced)
+# An NVMe disk maps no scatterlists.
+MAPS=(iommu/map iommu/unmap dma/dma_map_phys dma/dma_unmap_phys
+	swiotlb/swiotlb_bounced)
 TOUCHES=(skb_copy_datagram_iter skb_copy_bits begin_cpu_udmabuf
 	udmabuf_vm_fault dma_buf_vmap)
 
@@ -44,9 +45,9 @@ setup_file() {
 	for name in "$TRACE"/events/touch/skb_copy_*/filter; do
 		echo 'len > 0' > "$name"
 	done
-	# Not what memnic does with headers.
+	# Not what memnic does with headers. A glob that begins with a digit is none.
 	for name in "$TRACE"/events/dma/*/filter; do
-		echo 'device ~ "0000:*"' > "$name"
+		echo 'device ~ "?000:*"' > "$name"
 	done
 	export TRACE GATE IOMMU
 	IOMMU=$(iommu_mode)
@@ -127,7 +128,7 @@ written_more() { [ "$(written "$1")" -ge "$2" ]; }
 # the IOMMU and not unmapped are pages of the driver's pools, and what is larger than
 # any command are buffers, at the end.
 disk_maps() {
-	awk '/ swiotlb_bounced: / || / dma_(un)?map_(phys|sg): / { n++ }
+	awk '/ swiotlb_bounced: / || / dma_(un)?map_phys: / { n++ }
 		/ unmap: IOMMU/ && match($0, / size=[0-9]+/) {
 			if (substr($0, RSTART + 6, RLENGTH - 6) + 0 <= 1048576)
 				n++
@@ -234,11 +235,7 @@ moves() {
 	watched
 	[ "$(differ "$OUT/disk0.img" "$OUT/disk1.img" $SOME)" = 0 ]
 	[ "$CPU" -gt 0 ]
-	if [ "$IOMMU" = passthrough ]; then
-		[ "$DISK_MAPS" -gt 0 ]
-	else
-		[ "$DISK_MAPS" -gt 100 ]
-	fi
+	[ "$DISK_MAPS" -gt 100 ]
 }
 
 # ---- whole disks ------------------------------------------------------------
@@ -287,14 +284,23 @@ untouched() { [ "$CPU" = 0 ] && jq -e '.copied_bytes == 0' r.json; }
 
 # ---- file systems -----------------------------------------------------------
 
-# files FROM-TYPE TO-TYPE
+# new TYPE DISK: a file system that is not still being made when it is used
+new() {
+	case $1 in
+	ext4) mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$2" ;;
+	*) "mkfs.$1" -q -f "$2" ;;
+	esac
+}
+
+# files FROM-TYPE TO-TYPE: what they map are logs and the like; 64 MiB of data would
+# be mapped 128 times at least
 files() {
-	local type engine bad
+	local engine bad
 	need "mkfs.$1" "mkfs.$2"
 	pattern blocks
 	mkdir -p /mnt/from /mnt/to
-	"mkfs.$1" -q "$([ "$1" = ext4 ] && echo -F || echo -f)" "$(disk 2)"
-	"mkfs.$2" -q "$([ "$2" = ext4 ] && echo -F || echo -f)" "$(disk 3)"
+	new "$1" "$(disk 2)"
+	new "$2" "$(disk 3)"
 	mount "$(disk 2)" /mnt/from
 	mount "$(disk 3)" /mnt/to
 	dd if="$(disk 0)" of=/mnt/from/file bs=1M count=64 iflag=direct \
@@ -306,8 +312,10 @@ files() {
 		row $engine blocks "$1 to $2" $((64 << 20)) "$bad"
 		[ "$bad" = 0 ]
 		cmp -n $((64 << 20)) /mnt/to/file "$OUT/disk0.img"
-		jq -e '.copied_bytes == 0' r.json
+		untouched
+		[ "$DISK_MAPS" -lt 64 ]
 		rm /mnt/to/file
+		sync -f /mnt/to
 	done
 	umount /mnt/from /mnt/to
 }
