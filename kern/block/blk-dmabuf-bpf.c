@@ -22,6 +22,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/init.h>
+#include <linux/sched/user.h>
 #include <linux/stat.h>
 
 #include "blk-dmabuf-internal.h"
@@ -31,7 +32,8 @@ struct bpf_iter_blk_dmabuf {
 } __aligned(8);
 
 struct bpf_iter_blk_dmabuf_kern {
-	u64 after;
+	u32 after;
+	bool refused;
 } __aligned(8);
 
 static struct blk_dmabuf *
@@ -72,17 +74,24 @@ blk_dmabuf_attach_file(struct file *file, struct blk_dmabuf_attach *args)
 	return reg;
 }
 
-/* Is the program run by a task on its own behalf, not by a timer or a worker? */
-static bool blk_dmabuf_has_caller(void)
+/*
+ * Does the program act for the task that it runs in?  A timer or a worker is
+ * nobody's.  By bpf_task_work a program runs in a task of its choice, so whoever
+ * loaded it has to be that task's user, or root.
+ */
+static bool blk_dmabuf_has_caller(const struct bpf_prog_aux *aux)
 {
-	return in_task() && !(current->flags & PF_KTHREAD);
+	kuid_t loader = aux->user->uid;
+
+	return in_task() && !(current->flags & (PF_KTHREAD | PF_EXITING)) &&
+	       (uid_eq(loader, current_uid()) ||
+		uid_eq(loader, GLOBAL_ROOT_UID));
 }
 
 /* May the caller get at a registration without having it in a map? */
 static bool blk_dmabuf_visible(const struct blk_dmabuf *reg)
 {
-	return blk_dmabuf_has_caller() &&
-	       (uid_eq(reg->uid, current_uid()) || capable(CAP_SYS_ADMIN));
+	return uid_eq(reg->uid, current_uid()) || capable(CAP_SYS_ADMIN);
 }
 
 __bpf_kfunc_start_defs();
@@ -91,6 +100,7 @@ __bpf_kfunc_start_defs();
  * bpf_blk_dmabuf_attach - register a dma-buf on a disk
  * @args: what to register; @args->error, ->reason and ->id tell how it went
  * @args__sz: size of @args
+ * @aux: the program, from the verifier
  *
  * To be called from syscall programs, which run in the process that has the
  * file descriptors in @args.  No mapping is made yet.  Registering the same
@@ -105,7 +115,8 @@ __bpf_kfunc_start_defs();
  * @args->error one of
  *
  *  * %-EINVAL: @args is not valid, or ->dmabuf_fd is no dma-buf
- *  * %-EPERM: called from a timer or a workqueue
+ *  * %-EPERM: called from a timer or a workqueue, or the program was loaded by
+ *    another user, who is not root
  *  * %-EBADF: no such file
  *  * %-ENOTBLK: ->fd is neither a block device nor a file
  *  * %-EOPNOTSUPP: the file system, file or device takes no dma-buf I/O, or with
@@ -119,7 +130,8 @@ __bpf_kfunc_start_defs();
  * and @args is not touched.
  */
 __bpf_kfunc struct blk_dmabuf *
-bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
+bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz,
+		      struct bpf_prog_aux *aux)
 {
 	struct blk_dmabuf_attach mine;
 	struct blk_dmabuf *reg;
@@ -132,7 +144,7 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
 	if (mine.flags & ~(BLK_DMABUF_ATTACH_COPY | BLK_DMABUF_ATTACH_TRIAL)) {
 		mine.reason = BLK_DMABUF_OK;
 		reg = ERR_PTR(-EINVAL);
-	} else if (!blk_dmabuf_has_caller()) {
+	} else if (!blk_dmabuf_has_caller(aux)) {
 		mine.reason = BLK_DMABUF_OK;
 		reg = ERR_PTR(-EPERM);
 	} else {
@@ -152,6 +164,7 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
 /**
  * bpf_blk_dmabuf_get - get a registration by its id
  * @id: the registration
+ * @aux: the program, from the verifier; loaded by who calls it, or by root
  *
  * To be called from syscall programs, by the user who registered it or with
  * CAP_SYS_ADMIN in the initial user namespace.  The program becomes an owner
@@ -159,10 +172,14 @@ bpf_blk_dmabuf_attach(struct blk_dmabuf_attach *args, u32 args__sz)
  *
  * Return: the registration, to be given to bpf_blk_dmabuf_release(), or NULL
  */
-__bpf_kfunc struct blk_dmabuf *bpf_blk_dmabuf_get(u32 id)
+__bpf_kfunc struct blk_dmabuf *bpf_blk_dmabuf_get(u32 id,
+						  struct bpf_prog_aux *aux)
 {
-	struct blk_dmabuf *reg = blk_dmabuf_get(id);
+	struct blk_dmabuf *reg;
 
+	if (!blk_dmabuf_has_caller(aux))
+		return NULL;
+	reg = blk_dmabuf_get(id);
 	if (!reg || blk_dmabuf_visible(reg))
 		return reg;
 	blk_dmabuf_release_later(reg);
@@ -246,16 +263,17 @@ __bpf_kfunc int bpf_blk_dmabuf_query(struct blk_dmabuf *buf,
  * bpf_iter_blk_dmabuf_new - start walking all registrations
  * @it: iterator
  * @after: id to start behind, 0 for the first
+ * @aux: the program, from the verifier; loaded by who calls it, or by root
  *
  * To be called from syscall programs between bpf_rcu_read_lock() and
  * bpf_rcu_read_unlock().  The walk goes up in ids and sees those of all maps that
  * bpf_blk_dmabuf_get() would return, and the ones that died as long as somebody
  * owns them.
  *
- * Return: 0
+ * Return: 0, or %-EPERM, and the walk is at its end
  */
 __bpf_kfunc int bpf_iter_blk_dmabuf_new(struct bpf_iter_blk_dmabuf *it,
-					u32 after)
+					u32 after, struct bpf_prog_aux *aux)
 {
 	struct bpf_iter_blk_dmabuf_kern *kit = (void *)it;
 
@@ -263,7 +281,8 @@ __bpf_kfunc int bpf_iter_blk_dmabuf_new(struct bpf_iter_blk_dmabuf *it,
 	BUILD_BUG_ON(__alignof__(*kit) != __alignof__(*it));
 
 	kit->after = after;
-	return 0;
+	kit->refused = !blk_dmabuf_has_caller(aux);
+	return kit->refused ? -EPERM : 0;
 }
 
 /**
@@ -279,6 +298,8 @@ bpf_iter_blk_dmabuf_next(struct bpf_iter_blk_dmabuf *it)
 	struct bpf_iter_blk_dmabuf_kern *kit = (void *)it;
 	struct blk_dmabuf *reg;
 
+	if (kit->refused)
+		return NULL;
 	do {
 		reg = blk_dmabuf_next(kit->after);
 		if (reg)
@@ -298,13 +319,16 @@ __bpf_kfunc void bpf_iter_blk_dmabuf_destroy(struct bpf_iter_blk_dmabuf *it)
 __bpf_kfunc_end_defs();
 
 BTF_KFUNCS_START(blk_dmabuf_control_ids)
-BTF_ID_FLAGS(func, bpf_blk_dmabuf_attach, KF_ACQUIRE | KF_RET_NULL | KF_SLEEPABLE)
-BTF_ID_FLAGS(func, bpf_blk_dmabuf_get, KF_ACQUIRE | KF_RET_NULL)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_attach,
+	     KF_ACQUIRE | KF_RET_NULL | KF_SLEEPABLE | KF_IMPLICIT_ARGS)
+BTF_ID_FLAGS(func, bpf_blk_dmabuf_get,
+	     KF_ACQUIRE | KF_RET_NULL | KF_IMPLICIT_ARGS)
 BTF_ID_FLAGS(func, bpf_blk_dmabuf_map, KF_SLEEPABLE)
 BTF_ID_FLAGS(func, bpf_blk_dmabuf_unmap, KF_SLEEPABLE)
 BTF_ID_FLAGS(func, bpf_blk_dmabuf_release, KF_RELEASE | KF_SLEEPABLE)
 BTF_ID_FLAGS(func, bpf_blk_dmabuf_query, KF_RCU)
-BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_new, KF_ITER_NEW | KF_RCU_PROTECTED)
+BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_new,
+	     KF_ITER_NEW | KF_RCU_PROTECTED | KF_IMPLICIT_ARGS)
 BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_next, KF_ITER_NEXT | KF_RET_NULL)
 BTF_ID_FLAGS(func, bpf_iter_blk_dmabuf_destroy, KF_ITER_DESTROY)
 BTF_KFUNCS_END(blk_dmabuf_control_ids)

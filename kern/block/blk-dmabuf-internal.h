@@ -132,7 +132,9 @@ struct blk_dmabuf_mapping {
 /**
  * struct blk_dmabuf_attachment - a buffer on a DMA device
  * @list: entry in &blk_dmabuf_buffer.attachments
- * @dev_list: entry in &blk_dmabuf_dev.attachments; under the registry mutex
+ * @dev_list: entry in &blk_dmabuf_dev.attachments, until it is detached, so that
+ *	a device that goes away can wait for that; under the registry mutex
+ * @ended: entry in a list of those that are being detached; under the buffer's lock
  * @buf: the buffer; outlives the attachment
  * @dev: device that does the DMA, a reference to it is held
  * @attach: the dma-buf's view of it
@@ -150,6 +152,7 @@ struct blk_dmabuf_mapping {
 struct blk_dmabuf_attachment {
 	struct list_head			list;
 	struct list_head			dev_list;
+	struct list_head			ended;
 	struct blk_dmabuf_buffer		*buf;
 	struct device				*dev;
 	struct dma_buf_attachment		*attach;
@@ -236,7 +239,7 @@ struct blk_dmabuf_stats {
  *	it by @stats
  * @id: name for humans and BPF, key in the registry
  * @buf: the buffer; memory only, see &blk_dmabuf_buffer.dead
- * @buf_list: entry in &blk_dmabuf_buffer.regs, empty when @dead
+ * @buf_list: entry in &blk_dmabuf_buffer.regs, unless @dead
  * @disk_list: entry in the list of its disk; under the registry mutex
  * @dead: it serves no I/O any more; set once, under the registry mutex
  * @last: its end is the end of the buffer

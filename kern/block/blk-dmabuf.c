@@ -18,8 +18,8 @@
  *	blk_dmabuf_buffer.cpu_life -> .lock -> .cpu_sync -> dma_buf.resv
  *	blk_dmabuf_buffer.lock -> blk_dmabuf_registry
  *
- * Disks that go away take all but cpu_sync.  Nothing below them waits for I/O, so
- * memory is allocated in a NOIO scope.
+ * Disks that go away take all but cpu_sync.  What is waited for below them is
+ * hardware and fences, so memory is allocated in a NOIO scope.
  *
  * The exporter calls blk_dmabuf_invalidate() with the resv lock held, perhaps in
  * memory reclaim.  What runs there takes none of the others.
@@ -797,6 +797,8 @@ static void blk_dmabuf_attachment_free(struct blk_dmabuf_attachment *attach)
 	struct blk_dmabuf_buffer *buf = attach->buf;
 
 	dma_buf_detach(buf->dmabuf, attach->attach);
+	scoped_guard(mutex, &blk_dmabuf_registry)
+		list_del(&attach->dev_list);
 	put_device(attach->dev);
 	kfree_rcu(attach, rcu);
 	blk_dmabuf_buffer_put(buf);
@@ -812,6 +814,7 @@ blk_dmabuf_attachment_make(struct blk_dmabuf *reg, const struct device *dev)
 	attach = kzalloc_obj(*attach, GFP_KERNEL_ACCOUNT);
 	if (!attach)
 		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&attach->dev_list);
 	attach->node = NUMA_NO_NODE;
 	attach->buf = buf;
 	attach->dev = blk_dmabuf_dev_get(dev, reg);
@@ -872,20 +875,18 @@ static void blk_dmabuf_detach(struct blk_dmabuf_buffer *buf,
 
 	lockdep_assert_held(&buf->lock);
 
-	/* ->dev_list is not read under RCU and says which ones. */
-	scoped_guard(mutex, &blk_dmabuf_registry)
-		list_for_each_entry(attach, &buf->attachments, list)
-			if (!dev || attach->dev == dev)
-				list_move(&attach->dev_list, &ended);
+	list_for_each_entry(attach, &buf->attachments, list)
+		if (!dev || attach->dev == dev)
+			list_add(&attach->ended, &ended);
 	dma_resv_lock(buf->dmabuf->resv, NULL);
-	list_for_each_entry(attach, &ended, dev_list)
+	list_for_each_entry(attach, &ended, ended)
 		blk_dmabuf_unpublish(attach);
-	list_for_each_entry(attach, &ended, dev_list) {
+	list_for_each_entry(attach, &ended, ended) {
 		blk_dmabuf_finish(attach, false);
 		list_del_rcu(&attach->list);
 	}
 	dma_resv_unlock(buf->dmabuf->resv);
-	list_for_each_entry_safe(attach, next, &ended, dev_list)
+	list_for_each_entry_safe(attach, next, &ended, ended)
 		blk_dmabuf_attachment_free(attach);
 }
 
@@ -1919,8 +1920,8 @@ static bool blk_dmabuf_is_synced(struct blk_dmabuf_buffer *buf)
 }
 
 /*
- * May the CPU access the buffer, as long as the caller holds its lock?  With the
- * resv lock held or not.
+ * May the CPU access the buffer, as long as the caller holds its lock, and not the
+ * resv lock?
  */
 static bool blk_dmabuf_cpu_allowed(struct blk_dmabuf *reg)
 {
@@ -1935,7 +1936,10 @@ static bool blk_dmabuf_cpu_allowed(struct blk_dmabuf *reg)
 	return !synced;
 }
 
-/* Wait for fences before a lock is taken that disks which go away wait for. */
+/*
+ * Wait for fences before a lock is taken that disks which go away wait for.  What
+ * is added meanwhile is waited for by the exporter.
+ */
 static int blk_dmabuf_wait_idle(struct blk_dmabuf *reg, bool write)
 {
 	struct dma_buf *dmabuf = NULL;
@@ -2093,6 +2097,29 @@ static int blk_dmabuf_cpu_sync(struct blk_dmabuf_buffer *buf, bool write)
 	return error;
 }
 
+/* Drop the CPU mapping, unless a slot can need it. */
+static void blk_dmabuf_cpu_trim(struct blk_dmabuf_buffer *buf)
+{
+	unsigned int noio = memalloc_noio_save();
+
+	scoped_guard(rwsem_write, &buf->cpu_life)
+		if (!atomic_read(&buf->cpu_users))
+			blk_dmabuf_cpu_unmap(buf);
+	memalloc_noio_restore(noio);
+}
+
+/* Undo blk_dmabuf_cpu_enter(). */
+static void blk_dmabuf_cpu_leave(struct blk_dmabuf_cpu *cpu)
+{
+	struct blk_dmabuf_buffer *buf = cpu->buf;
+
+	up_read(&buf->cpu_life);
+	memalloc_noio_restore(cpu->noio);
+	/* It was unbound meanwhile, and that could have been before. */
+	if (unlikely(!atomic_read(&buf->cpu_users)))
+		blk_dmabuf_cpu_trim(buf);
+}
+
 /**
  * blk_dmabuf_cpu_begin - begin CPU access to a buffer
  * @cpu: filled in, for blk_dmabuf_cpu_end()
@@ -2134,20 +2161,8 @@ int blk_dmabuf_cpu_begin(struct blk_dmabuf_cpu *cpu, struct blk_dmabuf *reg,
 		cpu->map = buf->vmap;
 		return 0;
 	}
-	up_read(&buf->cpu_life);
-	memalloc_noio_restore(cpu->noio);
+	blk_dmabuf_cpu_leave(cpu);
 	return error == -ENODEV ? error : -EOPNOTSUPP;
-}
-
-/* Drop the CPU mapping, unless a slot can need it. */
-static void blk_dmabuf_cpu_trim(struct blk_dmabuf_buffer *buf)
-{
-	unsigned int noio = memalloc_noio_save();
-
-	scoped_guard(rwsem_write, &buf->cpu_life)
-		if (!atomic_read(&buf->cpu_users))
-			blk_dmabuf_cpu_unmap(buf);
-	memalloc_noio_restore(noio);
 }
 
 /**
@@ -2162,11 +2177,7 @@ void blk_dmabuf_cpu_end(struct blk_dmabuf_cpu *cpu)
 							 DMA_FROM_DEVICE);
 	if (cpu->write)
 		up_read(&buf->cpu_sync);
-	up_read(&buf->cpu_life);
-	memalloc_noio_restore(cpu->noio);
-	/* It was unbound meanwhile, and that could have been before. */
-	if (unlikely(!atomic_read(&buf->cpu_users)))
-		blk_dmabuf_cpu_trim(buf);
+	blk_dmabuf_cpu_leave(cpu);
 }
 
 /* A slot of a channel that may copy is @reg's. */

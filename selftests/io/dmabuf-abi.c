@@ -531,6 +531,32 @@ TEST(registering_needs_privilege)
 	AS_NOBODY(CHECK_EQ(blkdmabuf_ctl_open(&ctl, NULL), -EPERM));
 }
 
+/* By bpf_task_work it can have itself run by a task of its choice. */
+TEST(a_program_of_another_user_does_not_act_for_who_runs_it)
+{
+	struct blk_dmabuf_attach reg;
+	struct blk_dmabuf_info info;
+	struct blkdmabuf_ctl *ctl;
+	struct rig r;
+	int other;
+
+	rig_up(&r, "disk0", BUF);
+	other = rig_open_disk("disk1", O_RDWR | O_DIRECT);
+	CHECK_EQ(setresuid(1234, 0, 0), 0);
+	CHECK_EQ(blkdmabuf_ctl_open(&ctl, NULL), 0);
+	CHECK_EQ(setresuid(0, 0, 0), 0);
+	CHECK_EQ(blkdmabuf_register(ctl, other, r.dmabuf, &reg), -EPERM);
+	CHECK_EQ(blkdmabuf_next(ctl, 0, &info), 0);
+	CHECK_EQ(blkdmabuf_next(rig_ctl, 0, &info), 1);
+	CHECK_EQ(info.id, r.id);
+	/* For the user it does. */
+	CHECK_EQ(setresuid(1234, 0, 0), 0);
+	CHECK_EQ(blkdmabuf_register(ctl, other, r.dmabuf, &reg), 0);
+	CHECK_EQ(blkdmabuf_next(ctl, 0, &info), 1);
+	CHECK_EQ(setresuid(0, 0, 0), 0);
+	blkdmabuf_ctl_close(ctl);
+}
+
 TEST(a_channel_reaches_its_own_slots_only)
 {
 	struct rig a, b;
