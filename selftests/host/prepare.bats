@@ -294,3 +294,14 @@ interrupt() {
 	[[ $output == *"waiting"* ]]
 	[ -e "$TREE/block/file.c" ]
 }
+
+# ---- what is built of it ----------------------------------------------------
+
+# 'make demo' on a new machine: only 'make modules' makes the linker's script.
+@test "the modules of the tests build where no others were built" {
+	cd "$REPO"
+	[ -e build/kernel/vmlinux ] || skip "no kernel has been built"
+	rm -f build/kernel/scripts/module.lds build/kernel/kmod/memnic.ko
+	kern/build kernel kmod
+	[ -e build/kernel/kmod/memnic.ko ]
+}
