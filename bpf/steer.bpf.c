@@ -113,7 +113,7 @@ s32 BLKDMABUF_OP(steer_map_queue, struct blk_dmabuf_desc *desc)
 	if (!disk || bpf_blk_dmabuf_hctx_load(desc, local) <= (int)idle)
 		return -1;
 	best = local;
-	least = cost(desc, disk, local) / 100 * (100 - margin);
+	least = cost(desc, disk, local) * (100 - margin) / 100;
 	hctx = bpf_get_prandom_u32() % bpf_blk_dmabuf_nr_hctx(desc);
 	bpf_for(i, 0, choices) {
 		next = bpf_blk_dmabuf_next_hctx(desc, hctx);
