@@ -126,6 +126,27 @@ works_again() {
 	jq -e ".copied.tail == 5000001 % $(stat -fc %S /mnt/disk)" r.json
 }
 
+@test "a stream that ends within a block of a file leaves the rest alone" {
+	need mkfs.ext4
+	mkfs.ext4 -q -F "$(disk 1)"
+	mkdir -p /mnt/disk
+	mount "$(disk 1)" /mnt/disk
+	head -c 100001 "$SENT" > /mnt/disk/sent
+	tail -c 200000 "$SENT" > /mnt/disk/got
+	cp /mnt/disk/got before
+	sync -f /mnt/disk
+	AS=(nsenter --net=/run/netns/receiver)
+	fails 1 'unaligned' 'would be lost' -- receive /mnt/disk/got \
+		--netdev memnic1 --listen $TO:9 --length 100001
+	cmp before /mnt/disk/got
+	receive /mnt/disk/got --queue $QUEUE
+	send /mnt/disk/sent || :
+	ends "$RECEIVER" 1
+	jq -e '.error.advice | test("would be lost")' r.json
+	cmp -i 100001 before /mnt/disk/got
+	[ "$(stat -c %s /mnt/disk/got)" -eq 200000 ]
+}
+
 # ---- what is told -----------------------------------------------------------
 
 @test "check says that NIC and disk can share a buffer" {

@@ -244,12 +244,17 @@ void tell_list(const struct field *fields, struct json_object *list);
 
 extern volatile sig_atomic_t stop_signal;
 void catch_signals(void);
+bool hangup_ignored(void);
+/* Seconds of the monotonic clock. */
+double now(void);
 
 /* ---- Numbers ---- */
 
 #define HUMAN_LEN	24
 
 bool parse_size(const char *s, uint64_t *size);
+/* "NAME:SIZE" of a heap: length of the name, or 0. */
+int heap_size(const char *s, uint64_t *size);
 bool parse_u32(const char *s, uint32_t *val);
 const char *human_size(uint64_t bytes, char buf[HUMAN_LEN]);
 

@@ -745,14 +745,6 @@ static void flush(struct job *j, struct xfer_error *error)
 		target_failed(j, error, "flush", -errno);
 }
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 static int move(struct job *j)
 {
 	struct xfer_error error = {};

@@ -492,17 +492,20 @@ static void start_direct(struct wire *w, struct command *c)
 	submit(w, c);
 }
 
-/* A last block in part is for a file: it can be cut off behind it. */
+/* A last block in part is for a file that ends there: it is cut off behind it. */
 static bool may_end_in_part(struct wire *w, uint32_t len)
 {
-	if (!(len % w->unit) || w->dev.file)
+	if (!(len % w->unit) ||
+	    (w->dev.file && w->pos + w->sink.at + len >= w->size))
 		return true;
 	wire_stop(w, .what = say("write the last %u bytes, part of a block, "
 				 "to", len % w->unit),
 		  .object = w->dev.path, .err = -EINVAL,
 		  .reason = BLK_DMABUF_UNALIGNED,
-		  .advice = say("a sender that ends with a multiple of %u, or "
-				"a file", w->unit));
+		  .advice = w->dev.file ?
+		  "another file: what follows in this one would be lost" :
+		  say("a sender that ends with a multiple of %u, or a file",
+		      w->unit));
 	return false;
 }
 

@@ -337,7 +337,9 @@ static void run(struct wire *w)
 /* A file ends where the stream did, or where it did before. */
 static void cut_off(struct wire *w)
 {
+	/* What is behind what we wrote is somebody else's. */
 	uint64_t end = w->pos + w->done;
+	uint64_t last = w->pos + w->sink.at + w->unit;
 	struct stat st;
 
 	if (!w->dev.file)
@@ -345,7 +347,8 @@ static void cut_off(struct wire *w)
 	if (end < w->size)
 		end = w->size;
 	if (fstat(w->dev.fd, &st) ||
-	    ((uint64_t)st.st_size > end && ftruncate(w->dev.fd, end)))
+	    ((uint64_t)st.st_size > end && (uint64_t)st.st_size <= last &&
+	     ftruncate(w->dev.fd, end)))
 		wire_stop(w, .what = "cut off the end of",
 			  .object = w->dev.path, .err = -errno);
 }
@@ -359,14 +362,17 @@ static int receive(struct wire *w)
 			    .object = w->nic.name, .err = -ENOMEM);
 	if (wait_for_sender(w))
 		return EXIT_FAILED;
-	w->start = wire_now();
+	/* Without a sender nothing has begun. */
+	if (w->sock >= 0)
+		w->start = now();
 	if (!wire_stopping(w))
 		run(w);
 	cut_off(w);
 	if (fdatasync(w->dev.fd))
 		wire_stop(w, .what = "flush", .object = w->dev.path,
 			  .err = -errno);
-	w->seconds = wire_now() - w->start;
+	if (w->start)
+		w->seconds = now() - w->start;
 	/* That the connection closes tells the sender that all is written. */
 	if (!wire_stopping(w))
 		socket_reset_at_end(w->sock, false);
@@ -413,13 +419,15 @@ static int check_range(const struct wire *w)
 			    .object = w->dev.path, .err = -ERANGE,
 			    .advice = say("offset and length within its %"
 					  PRIu64 " bytes", w->size));
-	if (w->length != LENGTH_UNKNOWN && !w->dev.file &&
-	    w->length % w->unit)
+	if (w->length != LENGTH_UNKNOWN && w->length % w->unit &&
+	    (!w->dev.file || w->pos + w->length < w->size))
 		return fail(.what = say("length %" PRIu64 " is unaligned for",
 					w->length),
 			    .object = w->dev.path, .err = -EINVAL,
 			    .reason = BLK_DMABUF_UNALIGNED,
-			    .advice = say("a multiple of %u", w->unit));
+			    .advice = say("a multiple of %u%s", w->unit,
+					  w->dev.file ? ": what follows in the "
+					  "file would be lost" : ""));
 	return EXIT_OK;
 }
 

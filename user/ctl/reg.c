@@ -280,18 +280,17 @@ static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 
 /* ---- register ---- */
 
-/* Splits "NAME:SIZE"; a name may hold colons, a size does not. */
 static int heap_from_arg(const struct options *o, const char *arg)
 {
-	const char *colon = strrchr(arg, ':');
 	uint64_t size;
+	int len = heap_size(arg, &size);
 
-	if (!colon || colon == arg || !parse_size(colon + 1, &size)) {
+	if (!len) {
 		usage_error("--heap wants NAME:SIZE, not", arg,
 			    "--heap system:64M");
 		return -EXIT_USAGE;
 	}
-	return dmabuf_heap(o, say("%.*s", (int)(colon - arg), arg), size);
+	return dmabuf_heap(o, say("%.*s", len, arg), size);
 }
 
 static int source_check(const struct options *o)
@@ -387,9 +386,12 @@ static int register_on(const struct options *o, const struct device *dev,
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGHUP);
+	if (!hangup_ignored())
+		sigaddset(&signals, SIGHUP);
 	if (given(o, OPT_VFIO))
 		sigprocmask(SIG_BLOCK, &signals, NULL);
+	else
+		catch_signals();
 	ret = open_control(&ctl, given(o, OPT_VFIO) ? NULL : o->pin);
 	if (ret)
 		return ret;
@@ -400,6 +402,11 @@ static int register_on(const struct options *o, const struct device *dev,
 	}
 	if (!o->no_map) {
 		ret = blkdmabuf_map(ctl, res.id);
+		if (stop_signal) {
+			blkdmabuf_unregister(ctl, res.id);
+			ret = 128 + stop_signal;
+			goto close;
+		}
 		/* It is copied then, and what is told says why. */
 		if (ret && !o->allow_copy) {
 			ret = report_map_failure(ctl, res.id, ret, dev->path);

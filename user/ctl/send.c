@@ -374,9 +374,9 @@ static int send_all(struct wire *w)
 	ret = connect_to_receiver(w);
 	if (ret)
 		return ret;
-	w->start = wire_now();
+	w->start = now();
 	run(w);
-	w->seconds = wire_now() - w->start;
+	w->seconds = now() - w->start;
 	return wire_result(w);
 }
 

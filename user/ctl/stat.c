@@ -98,14 +98,6 @@ struct watcher {
 	struct report		last;
 };
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 /* ---- Adding up ---- */
 
 /* @key without what @view does not tell apart. */
@@ -713,6 +705,8 @@ static int watch_on(struct watcher *w, uint32_t interval, uint32_t count)
 		if (ret) {
 			what = "write to";
 			object = "standard output";
+			/* The error cannot be told there. */
+			want_json = false;
 		}
 	}
 	if (w->screen)

@@ -270,6 +270,14 @@ bool parse_size(const char *s, uint64_t *size)
 	return !*end;
 }
 
+/* A name may hold colons, a size does not. */
+int heap_size(const char *s, uint64_t *size)
+{
+	const char *colon = strrchr(s, ':');
+
+	return colon && parse_size(colon + 1, size) ? colon - s : 0;
+}
+
 bool parse_u32(const char *s, uint32_t *val)
 {
 	unsigned long long v;
@@ -325,18 +333,35 @@ static void on_signal(int sig)
 	}
 }
 
+/* By nohup(1) or the like: it is to stay so. */
+bool hangup_ignored(void)
+{
+	struct sigaction sa;
+
+	return !sigaction(SIGHUP, NULL, &sa) && sa.sa_handler == SIG_IGN;
+}
+
 void catch_signals(void)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
 
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGHUP, &sa, NULL);
+	if (!hangup_ignored())
+		sigaction(SIGHUP, &sa, NULL);
 	/* A reader that went away is an error like others. */
 	signal(SIGPIPE, SIG_IGN);
 }
 
 /* ---- The system ---- */
+
+double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
 
 bool read_line(const char *path, char *buf, size_t len)
 {
@@ -411,8 +436,7 @@ int open_control(struct blkdmabuf_ctl **ctl, const char *pin)
 	else if (ret == -ENOTDIR)
 		return fail(.what = "find a bpffs at", .object = pin,
 			    .err = ret, .advice =
-			    "mount -t bpf bpf /sys/fs/bpf; of the directory "
-			    "only the last part is made");
+			    "mount -t bpf bpf /sys/fs/bpf");
 	else if (ret == -EEXIST)
 		return fail(.what = "use the map", .object =
 			    say("%s/regs", pin), .err = ret, .advice =

@@ -29,14 +29,6 @@
 /* A CQE for each packet of a while; what does not fit is not lost. */
 #define CQ_ENTRIES	4096
 
-double wire_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 /* ---- What stopped it ---- */
 
 static const char *keep(const char *s)
@@ -183,6 +175,7 @@ int wire_check_options(const struct options *o, const char *name)
 	const char *help = say("blkdmabufctl %s --help", name);
 	int buffers = given(o, OPT_UDMABUF) + given(o, OPT_HEAP_SIZE) +
 		      given(o, OPT_FD) + given(o, OPT_ID);
+	uint64_t size;
 
 	if (!given(o, OPT_NETDEV))
 		return usage_error(say("'%s' wants", name), "--netdev", help);
@@ -193,6 +186,9 @@ int wire_check_options(const struct options *o, const char *name)
 		return usage_error("--pid wants", "--fd", help);
 	if (o->hugetlb && !given(o, OPT_UDMABUF))
 		return usage_error("--hugetlb wants", "--udmabuf", help);
+	if (given(o, OPT_HEAP_SIZE) && !heap_size(o->heap, &size))
+		return usage_error("--heap wants NAME:SIZE, not", o->heap,
+				   "--heap system:32M");
 	if (o->depth < 1 || o->depth > MAX_DEPTH)
 		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH),
 				   help);
@@ -262,18 +258,12 @@ int wire_open(struct wire *w, const struct options *o, const char *name,
 	return ret;
 }
 
-/* "NAME:SIZE"; a name may hold colons, a size does not. */
 static int heap_buffer(const struct options *o)
 {
-	const char *colon = strrchr(o->heap, ':');
 	uint64_t size;
+	int len = heap_size(o->heap, &size);
 
-	if (colon && colon != o->heap && parse_size(colon + 1, &size))
-		return dmabuf_heap(o, say("%.*s", (int)(colon - o->heap),
-					  o->heap), size);
-	fail(.what = "--heap wants NAME:SIZE, not", .object = o->heap,
-	     .err = -EINVAL, .advice = "--heap system:32M");
-	return -1;
+	return dmabuf_heap(o, say("%.*s", len, o->heap), size);
 }
 
 /* 0, or -errno: mapping is left to the first I/O. */
@@ -379,7 +369,7 @@ void wire_close(struct wire *w)
 void wire_show(struct wire *w, bool last)
 {
 	char done[HUMAN_LEN], rate[HUMAN_LEN], bar[BAR + 1] = "";
-	double t = wire_now();
+	double t = now();
 	unsigned int full;
 
 	if (!isatty(STDERR_FILENO) || (!last && t - w->shown < 0.1))

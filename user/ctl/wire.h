@@ -314,7 +314,6 @@ void wire_poll(struct wire *w, enum tag tag, int fd, short events);
 void wire_wait(struct wire *w, bool block);
 bool wire_stopping(const struct wire *w);
 void wire_show(struct wire *w, bool last);
-double wire_now(void);
 struct json_object *wire_json(const struct wire *w);
 void wire_print(const struct wire *w, FILE *f);
 int wire_result(struct wire *w);

@@ -68,14 +68,6 @@ struct engine {
 	bool			progress;
 };
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
 static void stop_at(struct engine *e, int err, const char *what,
 		    const struct end *end, uint64_t at)
 {
