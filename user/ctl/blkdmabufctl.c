@@ -983,7 +983,7 @@ int main(int argc, char **argv)
 		o.pin = BLKDMABUF_PIN_DIR;
 	ret = run(&p);
 	/* A result that nobody could read is none. */
-	if (fflush(stdout) && !ret) {
+	if ((fflush(stdout) || ferror(stdout)) && !ret) {
 		fprintf(stderr, "blkdmabufctl: write to standard output: %s; "
 			"try: free some space\n", strerror(errno));
 		ret = EXIT_FAILED;

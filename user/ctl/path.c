@@ -90,7 +90,6 @@ int buffers_open(struct buffers *bufs, const struct options *o)
 	return ret;
 }
 
-/* But those that were open when we started. */
 void buffers_close(struct buffers *bufs)
 {
 	unsigned int i;

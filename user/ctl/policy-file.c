@@ -193,8 +193,13 @@ int loading_open(struct loading *l, const struct options *o, const char *arg,
 			    .object = l->path, .err = -EINVAL, .advice =
 			    "a file as bpf/*" SUFFIX " are; bpftool loads "
 			    "those with several");
+	/* Others may be what the kernel permits, but for what is no file's name. */
 	if (as)
 		ret = set_name(name, as);
+	else if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return fail(.what = "take the name of the policy in",
+			    .object = l->path, .err = -EINVAL,
+			    .advice = "--as NAME");
 	for (i = 0; i < o->set.nr && !ret; i++)
 		ret = knob_set(l->obj, o->set.word[i]);
 	memcpy(l->name, name, sizeof(l->name) - 1);

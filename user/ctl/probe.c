@@ -57,6 +57,7 @@ struct probe {
 	unsigned int		copied;
 	const char		*what;
 	uint64_t		wrong;
+	bool			lost;
 };
 
 static int failed(struct probe *p, const char *what, int err)
@@ -255,6 +256,7 @@ static int run(struct probe *p)
 	what = p->what;
 	wrong = p->wrong;
 	back = put_back(p, !back);
+	p->lost = back;
 	if (!back) {
 		p->what = what;
 		p->wrong = wrong;
@@ -355,6 +357,11 @@ static void tell_probe(struct checks *c, const struct probe *p, int ret,
 			 "every byte right, all put back%s", p->buf->name,
 			 size, p->pos, p->copied ? "; copied by the CPU" : ""),
 		     NULL);
+	else if (p->lost)
+		tell(c, "probe", NO,
+		     say("%s: %s: %s; what was at %" PRIu64 " could not be put "
+			 "back", p->buf->name, p->what, strerror(-ret), p->pos),
+		     "restore it from a backup, and look at the kernel log");
 	else if (ret == -EILSEQ)
 		tell(c, "probe", NO,
 		     say("%s: %s: %" PRIu64 " of %u bytes are wrong",

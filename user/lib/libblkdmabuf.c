@@ -54,8 +54,8 @@ static const struct reason_words reason_words[] = {
 	REASON(NO_DRIVER,
 	       "the driver of the device, or of one that it is stacked on, "
 	       "takes no premapped I/O",
-	       "use an NVMe device, or what is on NVMe devices only (lsblk -s "
-	       "shows what is below), or --allow-copy"),
+	       "use NVMe, AHCI, virtio or most SCSI hosts, or what is on such "
+	       "only (lsblk -s shows what is below), or --allow-copy"),
 	REASON(INTEGRITY,
 	       "the device has an integrity profile",
 	       "use a namespace formatted without metadata, or --allow-copy"),

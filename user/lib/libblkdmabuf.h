@@ -409,7 +409,7 @@ int blkdmabuf_register(struct blkdmabuf_ctl *ctl, int fd, int dmabuf_fd,
  * @dmabuf_fd: as above
  * @flags: BLK_DMABUF_ATTACH_COPY: I/O may be copied, on channels that may copy.
  *	The disk need not take premapped I/O then; if it does not, result->reason
- *	says why
+ *	says why.  BLK_DMABUF_ATTACH_TRIAL: it takes no number that people see
  * @result: as above
  *
  * Return: as above; -EOPNOTSUPP with BLK_DMABUF_NO_CPU if nothing else would do
