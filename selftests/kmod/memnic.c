@@ -713,6 +713,7 @@ static struct device *memnic_dma_device(unsigned int n)
 	pdev = platform_device_register_simple("memnic", n, NULL, 0);
 	if (IS_ERR(pdev))
 		return ERR_CAST(pdev);
+	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
 	error = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
 	if (!error)
 		return &pdev->dev;
