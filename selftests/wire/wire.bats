@@ -112,11 +112,16 @@ works_again() {
 	jq -e '.tokens_held_max <= 512' r.json
 }
 
-@test "a file ends where the stream does" {
+# at /mnt/disk, on disk 1
+ext4_on_disk() {
 	need mkfs.ext4
 	mkfs.ext4 -q -F "$(disk 1)"
 	mkdir -p /mnt/disk
 	mount "$(disk 1)" /mnt/disk
+}
+
+@test "a file ends where the stream does" {
+	ext4_on_disk
 	head -c 5000001 "$SENT" > /mnt/disk/sent
 	sync /mnt/disk/sent
 	receive /mnt/disk/got --create --queue $QUEUE
@@ -127,10 +132,7 @@ works_again() {
 }
 
 @test "a stream that ends within a block of a file leaves the rest alone" {
-	need mkfs.ext4
-	mkfs.ext4 -q -F "$(disk 1)"
-	mkdir -p /mnt/disk
-	mount "$(disk 1)" /mnt/disk
+	ext4_on_disk
 	head -c 100001 "$SENT" > /mnt/disk/sent
 	tail -c 200000 "$SENT" > /mnt/disk/got
 	cp /mnt/disk/got before
