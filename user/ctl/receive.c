@@ -337,8 +337,8 @@ static void run(struct wire *w)
 /* A file ends where the stream did, or where it did before. */
 static void cut_off(struct wire *w)
 {
-	/* What is behind what we wrote is somebody else's. */
 	uint64_t end = w->pos + w->done;
+	/* What is behind what we wrote is somebody else's. */
 	uint64_t last = w->pos + w->sink.at + w->unit;
 	struct stat st;
 

@@ -404,6 +404,9 @@ static int register_on(const struct options *o, const struct device *dev,
 		ret = blkdmabuf_map(ctl, res.id);
 		if (stop_signal) {
 			blkdmabuf_unregister(ctl, res.id);
+			fail(.what = "map a dma-buf for", .object = dev->path,
+			     .err = -EINTR,
+			     .advice = "again: nothing is registered");
 			ret = 128 + stop_signal;
 			goto close;
 		}
