@@ -2,9 +2,9 @@
 /*
  * blkdmabufctl: block I/O on dma-bufs from the command line.
  *
- * Two tables say everything there is to say: commands[] and options[].
- * Parsing, usage, help (text and JSON) and completion are made from them; the
- * manual page is compared with them by selftests/host/blkdmabufctl.bats.
+ * Two tables say everything there is to say, both in cmdline.h.  Parsing, usage,
+ * help (text and JSON) and completion are made from them; the manual page is
+ * compared with them by selftests/host/blkdmabufctl.bats.
  *
  *   blkdmabufctl check /dev/nvme0n1
  *   blkdmabufctl register /dev/nvme0n1 --udmabuf 64M
@@ -24,130 +24,27 @@ enum kind {
 	K_POLICY, K_POLICY_FILE, K_NETDEV,
 };
 
-/* A name of two words is a command of a group: "policy load". */
 struct command {
 	const char	*name;
 	const char	*args;
-	const char	*help;
-	int		(*run)(const struct options *o);
 	unsigned char	min_args;
 	unsigned char	max_args;
-	enum kind	kinds[2];	/* of each argument; the last goes on */
+	const char	*help;
+	int		(*run)(const struct options *o);
+	enum kind	kinds[2];
 };
 
-/* The order of the commands in commands[]; bits of struct option.commands. */
+/* Bits of struct option.commands. */
 enum command_id {
-	CMD_CHECK, CMD_REGISTER, CMD_UNREGISTER, CMD_MAP, CMD_UNMAP, CMD_LIST,
-	CMD_SHOW, CMD_READ, CMD_WRITE, CMD_COPY, CMD_RECEIVE, CMD_SEND,
-	CMD_POLICY_LOAD, CMD_POLICY_SELECT, CMD_POLICY_ATTACH, CMD_POLICY_SWAP,
-	CMD_POLICY_DETACH, CMD_POLICY_UNLOAD, CMD_POLICY_LIST, CMD_POLICY_SHOW,
-	CMD_STAT, CMD_TOP, CMD_BENCH,
+#define COMMAND(id, ...)	CMD_##id,
+#include "cmdline.h"
+	NR_COMMANDS
 };
 
 static const struct command commands[] = {
-	[CMD_CHECK] = {
-		"check", "[DEV|FILE]...",
-		"say whether kernel, device and file can do it, and how",
-		cmd_check, 0, MAX_ARGS, { K_DEV_OR_FILE, K_DEV_OR_FILE }
-	},
-	[CMD_REGISTER] = {
-		"register", "DEV|FILE", "register a dma-buf on a disk",
-		cmd_register, 1, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_UNREGISTER] = {
-		"unregister", "ID|all", "end a registration, or all pinned",
-		cmd_unregister, 1, 1, { K_ID_OR_ALL }
-	},
-	[CMD_MAP] = {
-		"map", "ID", "make the DMA mapping now",
-		cmd_map, 1, 1, { K_ID }
-	},
-	[CMD_UNMAP] = {
-		"unmap", "ID", "drop the DMA mapping until the next I/O",
-		cmd_unmap, 1, 1, { K_ID }
-	},
-	[CMD_LIST] = {
-		"list", "[DEV|FILE]",
-		"list all registrations, or those of a disk",
-		cmd_list, 0, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_SHOW] = {
-		"show", "ID", "show all about one registration",
-		cmd_show, 1, 1, { K_ID }
-	},
-	[CMD_READ] = {
-		"read", "DEV|FILE",
-		"read a device or file into a file or a dma-buf",
-		cmd_read, 1, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_WRITE] = {
-		"write", "DEV|FILE",
-		"write a file or a dma-buf to a device or file",
-		cmd_write, 1, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_COPY] = {
-		"copy", "SRC DST", "copy between devices and files",
-		cmd_copy, 2, 2, { K_DEV_OR_FILE, K_DEV_OR_FILE }
-	},
-	[CMD_RECEIVE] = {
-		"receive", "DEV|FILE",
-		"write what a TCP connection brings, from the NIC's buffer",
-		cmd_receive, 1, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_SEND] = {
-		"send", "DEV|FILE",
-		"send a device or file by TCP, from the storage's buffer",
-		cmd_send, 1, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_POLICY_LOAD] = {
-		"policy load", "POLICY", "load a policy and keep it pinned",
-		cmd_policy_load, 1, 1, { K_POLICY_FILE }
-	},
-	[CMD_POLICY_SELECT] = {
-		"policy select", "NAME|none DEV",
-		"select a policy for a disk, as sysfs does",
-		cmd_policy_select, 2, 2, { K_POLICY, K_DEV }
-	},
-	[CMD_POLICY_ATTACH] = {
-		"policy attach", "NAME DEV",
-		"the same as select, in the words of other tools",
-		cmd_policy_attach, 2, 2, { K_POLICY, K_DEV }
-	},
-	[CMD_POLICY_SWAP] = {
-		"policy swap", "NAME POLICY",
-		"replace a policy on all its disks under load",
-		cmd_policy_swap, 2, 2, { K_POLICY, K_POLICY_FILE }
-	},
-	[CMD_POLICY_DETACH] = {
-		"policy detach", "DEV", "select none for a disk",
-		cmd_policy_detach, 1, 1, { K_DEV }
-	},
-	[CMD_POLICY_UNLOAD] = {
-		"policy unload", "NAME", "end a policy, on all its disks",
-		cmd_policy_unload, 1, 1, { K_POLICY }
-	},
-	[CMD_POLICY_LIST] = {
-		"policy list", "", "list policies and who uses them",
-		cmd_policy_list, 0, 0, { K_NONE }
-	},
-	[CMD_POLICY_SHOW] = {
-		"policy show", "NAME",
-		"show a policy's members, knobs, counters and maps",
-		cmd_policy_show, 1, 1, { K_POLICY }
-	},
-	[CMD_STAT] = {
-		"stat", "[DEV|FILE]", "watch I/O for a while and add it up",
-		cmd_stat, 0, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_TOP] = {
-		"top", "[DEV|FILE]", "the same, live on the whole terminal",
-		cmd_top, 0, 1, { K_DEV_OR_FILE }
-	},
-	[CMD_BENCH] = {
-		"bench", "DEV|FILE",
-		"measure it beside what the kernel does without it",
-		cmd_bench, 1, 1, { K_DEV_OR_FILE }
-	},
+#define COMMAND(id, run, name, args, min, max, help, ...) \
+	[CMD_##id] = { name, args, min, max, help, run, { __VA_ARGS__ } },
+#include "cmdline.h"
 };
 
 enum option_type { T_FLAG, T_STRING, T_LIST, T_SIZE, T_U32 };
@@ -164,234 +61,19 @@ struct option {
 };
 
 #define C(name)		(1U << CMD_##name)
-#define EVERY		((1U << ARRAY_SIZE(commands)) - 1)
+#define EVERY		((1U << NR_COMMANDS) - 1)
 #define MOVING		(C(READ) | C(WRITE) | C(COPY))
 #define WIRE		(C(RECEIVE) | C(SEND))
 #define LOADING		(C(POLICY_LOAD) | C(POLICY_SWAP))
 #define WATCHING	(C(STAT) | C(TOP))
-#define FIELD(name)	offsetof(struct options, name)
 
 static const struct option options[] = {
-	[OPT_HELP] = {
-		"help", 'h', T_FLAG, NULL, K_NONE, EVERY, FIELD(help),
-		"print help, of a command if there is one"
-	},
-	[OPT_VERSION] = {
-		"version", 0, T_FLAG, NULL, K_NONE, EVERY, FIELD(version),
-		"print the version"
-	},
-	[OPT_JSON] = {
-		"json", 'j', T_FLAG, NULL, K_NONE, EVERY, FIELD(json),
-		"write JSON, errors too"
-	},
-	[OPT_PIN] = {
-		"pin", 0, T_STRING, "DIR", K_FILE, EVERY, FIELD(pin),
-		"bpffs directory of the map that keeps registrations"
-	},
-	[OPT_UDMABUF] = {
-		"udmabuf", 0, T_SIZE, "SIZE", K_NONE,
-		C(CHECK) | C(REGISTER) | WIRE, FIELD(udmabuf),
-		"use new memory of this size"
-	},
-	[OPT_HEAP_SIZE] = {
-		"heap", 0, T_STRING, "NAME:SIZE", K_HEAP, C(REGISTER) | WIRE,
-		FIELD(heap), "use new memory from a dma-heap"
-	},
-	[OPT_HEAP] = {
-		"heap", 0, T_STRING, "NAME", K_HEAP, C(CHECK) | MOVING,
-		FIELD(heap), "go through memory from a dma-heap"
-	},
-	[OPT_HUGETLB] = {
-		"hugetlb", 0, T_FLAG, NULL, K_NONE,
-		C(CHECK) | C(REGISTER) | MOVING | WIRE,
-		FIELD(hugetlb), "make the new memory out of huge pages"
-	},
-	[OPT_VFIO] = {
-		"vfio", 0, T_LIST, "BDF:BAR[:OFFSET:LENGTH]", K_NONE,
-		C(CHECK) | C(REGISTER), FIELD(vfio),
-		"use memory of a PCI device that vfio-pci drives"
-	},
-	[OPT_PROBE] = {
-		"probe", 0, T_FLAG, NULL, K_NONE, C(CHECK), FIELD(probe),
-		"move 1M both ways, and put back what was there"
-	},
-	[OPT_PROBE_RANGE] = {
-		"probe-range", 0, T_SIZE, "OFFSET", K_NONE, C(CHECK),
-		FIELD(probe_range), "do that there"
-	},
-	[OPT_ID] = {
-		"id", 0, T_U32, "ID", K_ID, C(READ) | C(WRITE) | WIRE,
-		FIELD(id), "use the dma-buf of this registration"
-	},
-	[OPT_FD] = {
-		"fd", 0, T_U32, "N", K_NONE,
-		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE) | WIRE, FIELD(fd),
-		"use this open file, a dma-buf"
-	},
-	[OPT_PID] = {
-		"pid", 0, T_U32, "PID", K_NONE,
-		C(CHECK) | C(REGISTER) | C(READ) | C(WRITE) | WIRE, FIELD(pid),
-		"the file is open in that process"
-	},
-	[OPT_NO_MAP] = {
-		"no-map", 0, T_FLAG, NULL, K_NONE, C(REGISTER), FIELD(no_map),
-		"leave the DMA mapping to the first I/O"
-	},
-	[OPT_ALLOW_COPY] = {
-		"allow-copy", 0, T_FLAG, NULL, K_NONE,
-		C(CHECK) | C(REGISTER) | MOVING, FIELD(allow_copy),
-		"let the CPU copy what cannot be done otherwise"
-	},
-	[OPT_REQUIRE_P2P] = {
-		"require-p2p", 0, T_FLAG, NULL, K_NONE, MOVING,
-		FIELD(require_p2p), "refuse memory that is not another device's"
-	},
-	[OPT_OFFSET] = {
-		"offset", 0, T_SIZE, "SIZE", K_NONE, C(READ) | C(WRITE) | WIRE,
-		FIELD(offset), "start there on the device or in the file"
-	},
-	[OPT_LENGTH] = {
-		"length", 0, T_SIZE, "SIZE", K_NONE, MOVING | WIRE,
-		FIELD(length), "that much; otherwise to the end of the source"
-	},
-	[OPT_BUF_OFFSET] = {
-		"buf-offset", 0, T_SIZE, "SIZE", K_NONE, C(READ) | C(WRITE),
-		FIELD(buf_offset), "start there in the dma-buf"
-	},
-	[OPT_TO] = {
-		"to", 0, T_STRING, "FILE", K_FILE, C(READ), FIELD(to),
-		"write the data to a file, - for standard output"
-	},
-	[OPT_FROM] = {
-		"from", 0, T_STRING, "FILE", K_FILE, C(WRITE), FIELD(from),
-		"take the data from a file, - for standard input"
-	},
-	[OPT_SRC_OFFSET] = {
-		"src-offset", 0, T_SIZE, "SIZE", K_NONE, C(COPY),
-		FIELD(src_offset), "start there in SRC"
-	},
-	[OPT_DST_OFFSET] = {
-		"dst-offset", 0, T_SIZE, "SIZE", K_NONE, C(COPY),
-		FIELD(dst_offset), "start there in DST"
-	},
-	[OPT_BLOCK_SIZE] = {
-		"block-size", 0, T_SIZE, "SIZE", K_NONE, MOVING | WIRE,
-		FIELD(block_size), "size of one I/O, 1M unless given"
-	},
-	[OPT_DEPTH] = {
-		"depth", 0, T_U32, "N", K_NONE, MOVING | WIRE, FIELD(depth),
-		"I/Os at a time, 16 unless given"
-	},
-	[OPT_CREATE] = {
-		"create", 0, T_FLAG, NULL, K_NONE,
-		C(WRITE) | C(COPY) | C(RECEIVE), FIELD(create),
-		"make the file that is written to, if it is not there"
-	},
-	[OPT_FORCE] = {
-		"force", 0, T_FLAG, NULL, K_NONE,
-		MOVING | WIRE | C(BENCH) | C(REGISTER) | C(CHECK), FIELD(force),
-		"go on though a device is in use, or memory is short"
-	},
-	[OPT_SET] = {
-		"set", 's', T_LIST, "KNOB=VALUE", K_NONE, LOADING, FIELD(set),
-		"set a knob of the policy; may be repeated"
-	},
-	[OPT_AS] = {
-		"as", 0, T_STRING, "NAME", K_NONE, C(POLICY_LOAD), FIELD(as),
-		"register it under another name than its own"
-	},
-	[OPT_KEEP_MAPS] = {
-		"keep-maps", 0, T_FLAG, NULL, K_NONE, C(POLICY_SWAP),
-		FIELD(keep_maps), "go on with the maps that are there"
-	},
-	[OPT_INTERVAL] = {
-		"interval", 0, T_U32, "SECONDS", K_NONE, WATCHING,
-		FIELD(interval), "add up over that long, 1 unless given"
-	},
-	[OPT_COUNT] = {
-		"count", 0, T_U32, "N", K_NONE, WATCHING, FIELD(count),
-		"stop after so many intervals"
-	},
-	[OPT_SIZES] = {
-		"sizes", 0, T_STRING, "SIZE,...", K_NONE, C(BENCH),
-		FIELD(sizes), "sizes of I/Os, 4K,128K unless given"
-	},
-	[OPT_DEPTHS] = {
-		"depths", 0, T_STRING, "N,...", K_NONE, C(BENCH),
-		FIELD(depths), "I/Os in flight, 1,32 unless given"
-	},
-	[OPT_BATCH] = {
-		"batch", 0, T_U32, "N", K_NONE, C(BENCH), FIELD(batch),
-		"wait for so many at a time, 1 unless given"
-	},
-	[OPT_MODE] = {
-		"mode", 0, T_STRING, "MODE", K_NONE, C(BENCH), FIELD(mode),
-		"interrupt (unless given), polled or sqpoll"
-	},
-	[OPT_RANDOM] = {
-		"random", 0, T_FLAG, NULL, K_NONE, C(BENCH), FIELD(random),
-		"at random positions, as without this option"
-	},
-	[OPT_SEQUENTIAL] = {
-		"sequential", 0, T_FLAG, NULL, K_NONE, C(BENCH),
-		FIELD(sequential), "one position after the other"
-	},
-	[OPT_BUFFER] = {
-		"buffer", 0, T_STRING, "KIND", K_NONE, C(BENCH), FIELD(buffer),
-		"plain (unless given), contiguous or fragmented"
-	},
-	[OPT_THREADS] = {
-		"threads", 0, T_U32, "N", K_NONE, C(BENCH), FIELD(threads),
-		"so many, each with a ring and a CPU"
-	},
-	[OPT_SECONDS] = {
-		"seconds", 0, T_STRING, "SECONDS", K_NONE, C(BENCH),
-		FIELD(seconds), "for a round of a row, 1 unless given"
-	},
-	[OPT_ROUNDS] = {
-		"rounds", 0, T_U32, "N", K_NONE, C(BENCH), FIELD(rounds),
-		"how often each row is measured, 3 unless given"
-	},
-	[OPT_WRITE] = {
-		"write", 0, T_FLAG, NULL, K_NONE, C(BENCH), FIELD(write),
-		"write instead of reading: destroys what is there"
-	},
-	[OPT_WITHOUT_POLICY] = {
-		"without-policy", 0, T_FLAG, NULL, K_NONE, C(BENCH),
-		FIELD(without_policy), "deselect the policy for the row "
-		"without one"
-	},
-	[OPT_LISTEN] = {
-		"listen", 0, T_STRING, "[ADDR]:PORT", K_NONE, C(RECEIVE),
-		FIELD(listen), "wait there for a connection"
-	},
-	[OPT_CONNECT] = {
-		"connect", 0, T_STRING, "ADDR:PORT", K_NONE, C(SEND),
-		FIELD(connect), "connect to a receiver there"
-	},
-	[OPT_NETDEV] = {
-		"netdev", 0, T_STRING, "IF", K_NETDEV, C(CHECK) | WIRE,
-		FIELD(netdev), "the NIC that shares the buffer"
-	},
-	[OPT_QUEUE] = {
-		"queue", 0, T_U32, "N", K_NONE, C(CHECK) | C(RECEIVE),
-		FIELD(queue), "its first queue; the last free one unless given"
-	},
-	[OPT_QUEUES] = {
-		"queues", 0, T_U32, "N", K_NONE, C(RECEIVE), FIELD(queues),
-		"so many of its queues, 1 unless given"
-	},
-	[OPT_ENGINE] = {
-		"engine", 0, T_STRING, "ENGINE", K_NONE, C(RECEIVE),
-		FIELD(engine), "devmem (unless given) or zcrx"
-	},
-	[OPT_NO_COPY] = {
-		"no-copy", 0, T_FLAG, NULL, K_NONE, C(RECEIVE), FIELD(no_copy),
-		"refuse what would have to be copied to make whole blocks"
-	},
+#define OPTION(id, type, member, name, letter, arg, kind, commands, help) \
+	[OPT_##id] = { name, letter, T_##type, arg, kind, commands, \
+		       offsetof(struct options, member), help },
+#include "cmdline.h"
 };
 
-_Static_assert(ARRAY_SIZE(options) == NR_OPTIONS, "an option has no row");
 _Static_assert(NR_OPTIONS <= 64, "struct options.given is too small");
 
 bool want_json;
@@ -400,7 +82,7 @@ static const struct command *command_find(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(commands); i++)
+	for (i = 0; i < NR_COMMANDS; i++)
 		if (!strcmp(commands[i].name, name))
 			return &commands[i];
 	return NULL;
@@ -419,7 +101,7 @@ static bool is_group(const char *word)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(commands); i++)
+	for (i = 0; i < NR_COMMANDS; i++)
 		if (command_in(&commands[i], word))
 			return true;
 	return false;
@@ -488,7 +170,7 @@ static struct json_object *commands_json(const char *group)
 	struct json_object *list = json_object_new_array(), *obj;
 	const struct command *cmd;
 
-	for (cmd = commands; cmd < commands + ARRAY_SIZE(commands); cmd++) {
+	for (cmd = commands; cmd < commands + NR_COMMANDS; cmd++) {
 		if (!command_in(cmd, group))
 			continue;
 		obj = json_object_new_object();
@@ -878,7 +560,7 @@ static void offer_commands(const char *group, const char *prefix)
 	char first[32];
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+	for (i = 0; i < NR_COMMANDS; i++) {
 		if (!command_in(&commands[i], group))
 			continue;
 		name = commands[i].name + (group ? strlen(group) + 1 : 0);

@@ -2,7 +2,8 @@
 /*
  * blkdmabufctl: what its files share.
  *
- *  blkdmabufctl.c	tables of commands and options, parsing, help
+ *  cmdline.h	tables of commands and options
+ *  blkdmabufctl.c	parsing, help, completion
  *  check.c		check: kernel, devices and files
  *  path.c		check: the path between a disk and a buffer
  *  probe.c		check --probe: bytes on a range, and back
@@ -42,19 +43,10 @@ enum exit_code {
 	EXIT_USAGE	= 2,
 };
 
-/* One bit each in struct options.given, in the order of the option table. */
+/* One bit each in struct options.given. */
 enum option_id {
-	OPT_HELP, OPT_VERSION, OPT_JSON, OPT_PIN,
-	OPT_UDMABUF, OPT_HEAP_SIZE, OPT_HEAP, OPT_HUGETLB,
-	OPT_VFIO, OPT_PROBE, OPT_PROBE_RANGE,
-	OPT_ID, OPT_FD, OPT_PID, OPT_NO_MAP, OPT_ALLOW_COPY, OPT_REQUIRE_P2P,
-	OPT_OFFSET, OPT_LENGTH, OPT_BUF_OFFSET, OPT_TO, OPT_FROM,
-	OPT_SRC_OFFSET, OPT_DST_OFFSET, OPT_BLOCK_SIZE, OPT_DEPTH, OPT_CREATE,
-	OPT_FORCE, OPT_SET, OPT_AS, OPT_KEEP_MAPS, OPT_INTERVAL, OPT_COUNT,
-	OPT_SIZES, OPT_DEPTHS, OPT_BATCH, OPT_MODE, OPT_RANDOM, OPT_SEQUENTIAL,
-	OPT_BUFFER, OPT_THREADS, OPT_SECONDS, OPT_ROUNDS, OPT_WRITE,
-	OPT_WITHOUT_POLICY, OPT_LISTEN, OPT_CONNECT, OPT_NETDEV, OPT_QUEUE,
-	OPT_QUEUES, OPT_ENGINE, OPT_NO_COPY,
+#define OPTION(id, ...)	OPT_##id,
+#include "cmdline.h"
 	NR_OPTIONS
 };
 
@@ -67,60 +59,18 @@ struct words {
 /* As many as 'check' takes. */
 #define MAX_ARGS	16
 
+/* What the value of an option is, by its type. */
+#define VALUE_FLAG	bool
+#define VALUE_STRING	const char *
+#define VALUE_LIST	struct words
+#define VALUE_SIZE	uint64_t
+#define VALUE_U32	uint32_t
+
 /* What the command line says; an option that is not given has its default. */
 struct options {
 	uint64_t	given;
-	bool		help;
-	bool		version;
-	bool		json;
-	bool		hugetlb;
-	bool		no_map;
-	bool		allow_copy;
-	bool		require_p2p;
-	bool		create;
-	bool		force;
-	bool		keep_maps;
-	bool		probe;
-	bool		random;
-	bool		sequential;
-	bool		write;
-	bool		without_policy;
-	bool		no_copy;
-	const char	*pin;
-	const char	*heap;
-	const char	*to;
-	const char	*from;
-	const char	*as;
-	const char	*sizes;
-	const char	*depths;
-	const char	*mode;
-	const char	*buffer;
-	const char	*seconds;
-	const char	*listen;
-	const char	*connect;
-	const char	*netdev;
-	const char	*engine;
-	struct words	set;
-	struct words	vfio;
-	uint32_t	id;
-	uint32_t	fd;
-	uint32_t	pid;
-	uint32_t	depth;
-	uint32_t	interval;
-	uint32_t	count;
-	uint32_t	batch;
-	uint32_t	threads;
-	uint32_t	rounds;
-	uint32_t	queue;
-	uint32_t	queues;
-	uint64_t	udmabuf;
-	uint64_t	offset;
-	uint64_t	length;
-	uint64_t	buf_offset;
-	uint64_t	src_offset;
-	uint64_t	dst_offset;
-	uint64_t	block_size;
-	uint64_t	probe_range;
+#define OPTION(id, type, member, ...)	VALUE_##type member;
+#include "cmdline.h"
 	const char	*args[MAX_ARGS];	/* what is no option, or NULL */
 };
 
@@ -131,29 +81,8 @@ static inline bool given(const struct options *o, enum option_id id)
 
 /* ---- Commands: each returns an enum exit_code, or 128 + signal. ---- */
 
-int cmd_check(const struct options *o);
-int cmd_register(const struct options *o);
-int cmd_unregister(const struct options *o);
-int cmd_map(const struct options *o);
-int cmd_unmap(const struct options *o);
-int cmd_list(const struct options *o);
-int cmd_show(const struct options *o);
-int cmd_read(const struct options *o);
-int cmd_write(const struct options *o);
-int cmd_copy(const struct options *o);
-int cmd_receive(const struct options *o);
-int cmd_send(const struct options *o);
-int cmd_policy_load(const struct options *o);
-int cmd_policy_select(const struct options *o);
-int cmd_policy_attach(const struct options *o);
-int cmd_policy_swap(const struct options *o);
-int cmd_policy_detach(const struct options *o);
-int cmd_policy_unload(const struct options *o);
-int cmd_policy_list(const struct options *o);
-int cmd_policy_show(const struct options *o);
-int cmd_stat(const struct options *o);
-int cmd_top(const struct options *o);
-int cmd_bench(const struct options *o);
+#define COMMAND(id, run, ...)	int run(const struct options *o);
+#include "cmdline.h"
 
 /* For completion: names of policies that are loaded, that could be loaded. */
 void policy_names(void (*tell)(const char *name, const char *prefix),

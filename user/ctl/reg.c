@@ -319,7 +319,7 @@ static int source_open(const struct options *o, struct bar *bar)
 	if (given(o, OPT_UDMABUF))
 		return dmabuf_udmabuf(o, o->udmabuf);
 	if (given(o, OPT_HEAP_SIZE))
-		return heap_from_arg(o, o->heap);
+		return heap_from_arg(o, o->heap_size);
 	return dmabuf_given(o);
 }
 

@@ -186,8 +186,8 @@ int wire_check_options(const struct options *o, const char *name)
 		return usage_error("--pid wants", "--fd", help);
 	if (o->hugetlb && !given(o, OPT_UDMABUF))
 		return usage_error("--hugetlb wants", "--udmabuf", help);
-	if (given(o, OPT_HEAP_SIZE) && !heap_size(o->heap, &size))
-		return usage_error("--heap wants NAME:SIZE, not", o->heap,
+	if (given(o, OPT_HEAP_SIZE) && !heap_size(o->heap_size, &size))
+		return usage_error("--heap wants NAME:SIZE, not", o->heap_size,
 				   "--heap system:32M");
 	if (o->depth < 1 || o->depth > MAX_DEPTH)
 		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH),
@@ -261,9 +261,9 @@ int wire_open(struct wire *w, const struct options *o, const char *name,
 static int heap_buffer(const struct options *o)
 {
 	uint64_t size;
-	int len = heap_size(o->heap, &size);
+	int len = heap_size(o->heap_size, &size);
 
-	return dmabuf_heap(o, say("%.*s", len, o->heap), size);
+	return dmabuf_heap(o, say("%.*s", len, o->heap_size), size);
 }
 
 /* 0, or -errno: mapping is left to the first I/O. */
