@@ -51,8 +51,6 @@ static const struct {
 
 /* ---- The command line ---- */
 
-#define HELP	"blkdmabufctl bench --help"
-
 /* "4K,128K" */
 static int parse_list(const char *option, const char *list, uint64_t *vals,
 		      unsigned int *nr)
@@ -67,7 +65,7 @@ static int parse_list(const char *option, const char *list, uint64_t *vals,
 	if (ok)
 		return EXIT_OK;
 	return usage_error(say("%s wants up to %u numbers with commas between "
-			       "them, not", option, BENCH_LIST), list, HELP);
+			       "them, not", option, BENCH_LIST), list);
 }
 
 static int check_list(const char *option, const uint64_t *vals,
@@ -80,7 +78,7 @@ static int check_list(const char *option, const uint64_t *vals,
 			return usage_error(say("%s wants %" PRIu64 " to %"
 					       PRIu64 ", not", option, least,
 					       most),
-					   say("%" PRIu64, vals[i]), HELP);
+					   say("%" PRIu64, vals[i]));
 	return EXIT_OK;
 }
 
@@ -102,7 +100,7 @@ static int parse_mode(struct bench *b)
 		return EXIT_OK;
 	}
 	return usage_error("--mode wants interrupt, polled or sqpoll, not",
-			   b->o.mode, HELP);
+			   b->o.mode);
 }
 
 static int parse_buffer(struct bench *b)
@@ -117,7 +115,7 @@ static int parse_buffer(struct bench *b)
 		return EXIT_OK;
 	}
 	return usage_error("--buffer wants plain, contiguous or fragmented, "
-			   "not", b->o.buffer, HELP);
+			   "not", b->o.buffer);
 }
 
 static int parse_seconds(struct bench *b)
@@ -128,7 +126,7 @@ static int parse_seconds(struct bench *b)
 	if (!*end && b->seconds > 0 && b->seconds <= MAX_SECONDS)
 		return EXIT_OK;
 	return usage_error(say("--seconds wants more than 0 and up to %u, not",
-			       MAX_SECONDS), b->o.seconds, HELP);
+			       MAX_SECONDS), b->o.seconds);
 }
 
 static uint64_t most(const uint64_t *vals, unsigned int nr)
@@ -175,11 +173,10 @@ static int parse(struct bench *b)
 	if (!ret)
 		ret = parse_buffer(b);
 	if (!ret && o->random && o->sequential)
-		ret = usage_error("--random does not go with", "--sequential",
-				  HELP);
+		ret = usage_error("--random does not go with", "--sequential");
 	if (!ret && o->batch > most(b->depths, b->nr_depths))
 		ret = usage_error("--batch is larger than any of",
-				  say("--depths %s", o->depths), HELP);
+				  say("--depths %s", o->depths));
 	b->t.write = o->write;
 	b->t.sequential = o->sequential;
 	b->t.threads = o->threads;

@@ -2,9 +2,9 @@
 /*
  * blkdmabufctl: block I/O on dma-bufs from the command line.
  *
- * Two tables say everything there is to say, both in cmdline.h.  Parsing, usage,
- * help (text and JSON) and completion are made from them; the manual page is
- * compared with them by selftests/host/blkdmabufctl.bats.
+ * Two tables say everything there is to say, both in cmdline.h.  Parsing,
+ * usage, help (text and JSON) and completion are made from them; the manual
+ * page is compared with them by selftests/host/blkdmabufctl.bats.
  *
  *   blkdmabufctl check /dev/nvme0n1
  *   blkdmabufctl register /dev/nvme0n1 --udmabuf 64M
@@ -286,14 +286,6 @@ struct parser {
 	bool			only_args;
 };
 
-static const char *try_help(const struct parser *p)
-{
-	const char *name = p->cmd ? p->cmd->name : p->group;
-
-	return name ? say("blkdmabufctl %s --help", name) :
-		      "blkdmabufctl --help";
-}
-
 /* What is to have a '=' has one behind something. */
 static bool add_word(struct words *words, const char *val, const char *arg)
 {
@@ -331,8 +323,22 @@ static int set_option(const struct parser *p, const struct option *opt,
 	}
 	if (!ok)
 		return usage_error(say("--%s wants %s, not", opt->name,
-				       opt->arg), val, try_help(p));
+				       opt->arg), val);
 	p->o->given |= 1ULL << (opt - options);
+	return EXIT_OK;
+}
+
+/* @opt is @word of the command that was given, @any is it of some command. */
+static int check_option(const struct parser *p, const struct option *opt,
+			const struct option *any, const char *word)
+{
+	if (!opt)
+		return usage_error(p->cmd && any ? say("'%s' has no option",
+						       p->cmd->name) :
+				   "unknown option:", word);
+	/* Before the command it could be an option of any of them. */
+	if (!p->cmd && !is_global(opt))
+		return usage_error("give the command before its option", word);
 	return EXIT_OK;
 }
 
@@ -341,26 +347,21 @@ static int parse_long(struct parser *p, const char *name)
 	const struct option *opt = option_find(name, p->cmd);
 	const char *eq = strchr(name, '=');
 
-	if (!opt)
-		return usage_error(p->cmd && option_find(name, NULL) ?
-				   say("'%s' has no option", p->cmd->name) :
-				   "unknown option:", say("--%s", name),
-				   try_help(p));
-	/* Before the command it could be an option of any of them. */
-	if (!p->cmd && !is_global(opt))
-		return usage_error("give the command before its option",
-				   say("--%s", name), try_help(p));
+	int ret = check_option(p, opt, option_find(name, NULL),
+			       say("--%s", name));
+
+	if (ret)
+		return ret;
 	if (opt->type == T_FLAG) {
 		if (eq)
 			return usage_error("option takes no argument",
-					   say("--%s", name), try_help(p));
+					   say("--%s", name));
 		return set_option(p, opt, NULL);
 	}
 	if (eq)
 		return set_option(p, opt, eq + 1);
 	if (!p->argv[1])
-		return usage_error(say("--%s wants", name), opt->arg,
-				   try_help(p));
+		return usage_error(say("--%s wants", name), opt->arg);
 	return set_option(p, opt, *++p->argv);
 }
 
@@ -372,22 +373,15 @@ static int parse_letters(struct parser *p, const char *letters)
 
 	for (; *letters && !ret; letters++) {
 		opt = option_find_letter(*letters, p->cmd);
-		if (!opt)
-			return usage_error(p->cmd &&
-					   option_find_letter(*letters, NULL) ?
-					   say("'%s' has no option",
-					       p->cmd->name) :
-					   "unknown option:",
-					   say("-%c", *letters), try_help(p));
-		/* Before the command it could be an option of any of them. */
-		if (!p->cmd && !is_global(opt))
-			return usage_error("give the command before its option",
-					   say("-%c", *letters), try_help(p));
+		ret = check_option(p, opt, option_find_letter(*letters, NULL),
+				   say("-%c", *letters));
+		if (ret)
+			return ret;
 		if (opt->type != T_FLAG && letters[1])
 			return set_option(p, opt, letters + 1);
 		if (opt->type != T_FLAG && !p->argv[1])
-			return usage_error(say("-%c wants", *letters), opt->arg,
-					   try_help(p));
+			return usage_error(say("-%c wants", *letters),
+					   opt->arg);
 		ret = set_option(p, opt,
 				 opt->type == T_FLAG ? NULL : *++p->argv);
 	}
@@ -399,10 +393,9 @@ static int parse_command(struct parser *p, const char *word)
 	const char *name = p->group ? say("%s %s", p->group, word) : word;
 
 	p->cmd = command_find(name);
-	if (p->cmd)
-		return EXIT_OK;
-	if (p->group || !is_group(word))
-		return usage_error("unknown command:", name, try_help(p));
+	if (!p->cmd && (p->group || !is_group(word)))
+		return usage_error("unknown command:", name);
+	usage_command(name);
 	p->group = word;
 	return EXIT_OK;
 }
@@ -419,7 +412,7 @@ static int parse_arg(struct parser *p, char *arg)
 			return EXIT_OK;
 		}
 	}
-	return usage_error("one argument too many:", arg, try_help(p));
+	return usage_error("one argument too many:", arg);
 }
 
 static int parse(struct parser *p)
@@ -637,12 +630,12 @@ static int run(struct parser *p)
 		return version();
 	if (!p->cmd && p->group)
 		return usage_error(say("'%s' is half a command", p->group),
-				   NULL, try_help(p));
+				   NULL);
 	if (!p->cmd)
-		return usage_error("no command", NULL, try_help(p));
+		return usage_error("no command", NULL);
 	if (p->cmd->min_args && !o->args[p->cmd->min_args - 1])
 		return usage_error(say("'%s' wants", p->cmd->name),
-				   p->cmd->args, try_help(p));
+				   p->cmd->args);
 	return p->cmd->run(o);
 }
 

@@ -118,7 +118,10 @@ int report_failure(const struct failure *f);
 #define fail(...) \
 	report_failure(&(const struct failure) { __VA_ARGS__ })
 
-int usage_error(const char *what, const char *object, const char *advice);
+/* The help of the command that was named is the advice, or there is another. */
+void usage_command(const char *name);
+int usage_error(const char *what, const char *object);
+int usage_error_try(const char *what, const char *object, const char *advice);
 /* Whoever needs it for longer than the next message copies it. */
 const char *say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Under -j, and nothing otherwise; takes @obj over. */

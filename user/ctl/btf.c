@@ -213,9 +213,9 @@ static int var_set(const struct btf *btf, const struct var *var,
 		return EXIT_OK;
 	}
 	if (!parse_value(btf, var->type, value, &val))
-		return usage_error(say("knob '%s' is %s, not", var->name,
-				       type_words(btf, var)), value,
-				   say("-s %s", assign));
+		return usage_error_try(say("knob '%s' is %s, not", var->name,
+					   type_words(btf, var)), value,
+				       say("-s %s", assign));
 	/* Little endian, as everything this runs on. */
 	memcpy(at, &val, var->size);
 	return EXIT_OK;
@@ -272,13 +272,13 @@ int knob_set(struct bpf_object *obj, const char *assign)
 			continue;
 		if (!var_index(btf, &var, say("%.*s", (int)(eq - assign - len),
 					      assign + len)))
-			return usage_error("no such element:", assign,
-					   type_words(btf, &var));
+			return usage_error_try("no such element:", assign,
+					       type_words(btf, &var));
 		return var_set(btf, &var, say("%.*s=VALUE", (int)(eq - assign),
 					      assign), eq + 1, data);
 	}
-	return usage_error("no such knob:", say("%.*s", (int)len, assign),
-			   knob_names(btf, sec));
+	return usage_error_try("no such knob:", say("%.*s", (int)len, assign),
+			       knob_names(btf, sec));
 }
 
 /* ---- Showing ---- */

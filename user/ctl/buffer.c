@@ -168,18 +168,18 @@ int bar_parse(struct bar *bar, const struct words *words)
 	*bar = (struct bar) { .device = -1 };
 	for (i = 0; i < words->nr; i++, range++) {
 		if (!parse_bar_word(words->word[i], name, &number, range))
-			return usage_error("--vfio wants "
-					   "BDF:BAR[:OFFSET:LENGTH], not",
-					   words->word[i],
-					   "--vfio 0000:01:00.0:2");
+			return usage_error_try("--vfio wants "
+					       "BDF:BAR[:OFFSET:LENGTH], not",
+					       words->word[i],
+					       "--vfio 0000:01:00.0:2");
 		if (i && (strcmp(name, bar->name) || number != bar->number))
-			return usage_error("one dma-buf is memory of one BAR:",
-					   words->word[i],
-					   "a command for each");
+			return usage_error_try("one dma-buf is memory of one "
+					       "BAR:", words->word[i],
+					       "a command for each");
 		if (words->nr > 1 && !range->length)
-			return usage_error("that is all of the BAR already:",
-					   words->word[i],
-					   "an offset and a length");
+			return usage_error_try("that is all of the BAR "
+					       "already:", words->word[i],
+					       "an offset and a length");
 		strcpy(bar->name, name);
 		bar->number = number;
 	}

@@ -676,20 +676,15 @@ static int check_options(const struct options *o)
 	struct bar bar;
 
 	if (given(o, OPT_PID) && !given(o, OPT_FD))
-		return usage_error("--pid wants", "--fd",
-				   "blkdmabufctl check --help");
+		return usage_error("--pid wants", "--fd");
 	if (o->hugetlb && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb wants", "--udmabuf",
-				   "blkdmabufctl check --help");
+		return usage_error("--hugetlb wants", "--udmabuf");
 	if (o->probe && (!o->args[0] || o->args[1]))
-		return usage_error("--probe wants", "one DEV or FILE",
-				   "blkdmabufctl check --help");
+		return usage_error("--probe wants", "one DEV or FILE");
 	if (given(o, OPT_PROBE_RANGE) && !o->probe)
-		return usage_error("--probe-range wants", "--probe",
-				   "blkdmabufctl check --help");
+		return usage_error("--probe-range wants", "--probe");
 	if (given(o, OPT_QUEUE) && !o->netdev)
-		return usage_error("--queue wants", "--netdev",
-				   "blkdmabufctl check --help");
+		return usage_error("--queue wants", "--netdev");
 	return bar_parse(&bar, &o->vfio);
 }
 
@@ -707,7 +702,7 @@ static int open_object(struct device *dev, const struct options *o,
 		return ret;
 	close(dev->fd);
 	return usage_error("to --probe a device say where it may be written:",
-			   "--probe-range", "blkdmabufctl check --help");
+			   "--probe-range");
 }
 
 static int check_object(struct checks *c, struct blkdmabuf_ctl *ctl,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * blkdmabufctl: all that can stand on its command line, a row each.  Who includes
- * this says before what becomes of a row:
+ * blkdmabufctl: all that can stand on its command line, a row each.  Who
+ * includes this says before what becomes of a row:
  *
  * COMMAND(id, function, name, arguments, at least and at most so many of these,
  *	help, how to complete each; the last goes on).  A name of two words is a

@@ -62,11 +62,6 @@ static bool is_stdio(const char *path)
 	return !strcmp(path, "-");
 }
 
-static const char *help_of(const struct job *j)
-{
-	return say("blkdmabufctl %s --help", j->x.name);
-}
-
 /* ---- The ends ---- */
 
 static const struct end *other_end(const struct job *j, const struct end *end)
@@ -861,17 +856,14 @@ static int check_options(const struct job *j)
 	const struct options *o = j->o;
 
 	if (o->depth < 1 || o->depth > MAX_DEPTH)
-		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH),
-				   help_of(j));
+		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH));
 	if (o->block_size < MIN_BLOCK || o->block_size > MAX_BLOCK)
-		return usage_error("--block-size wants 512 to", "1G",
-				   help_of(j));
+		return usage_error("--block-size wants 512 to", "1G");
 	if (o->heap && o->hugetlb)
-		return usage_error("--hugetlb does not go with", "--heap",
-				   help_of(j));
+		return usage_error("--hugetlb does not go with", "--heap");
 	if (o->allow_copy && o->require_p2p)
 		return usage_error("--allow-copy does not go with",
-				   "--require-p2p", help_of(j));
+				   "--require-p2p");
 	return EXIT_OK;
 }
 
@@ -885,27 +877,25 @@ static int check_far_end(const struct job *j, enum option_id file,
 
 	if (given(o, file) + given(o, OPT_ID) + given(o, OPT_FD) != 1)
 		return usage_error(say("'%s' wants exactly one of", j->x.name),
-				   all, help_of(j));
+				   all);
 	if (given(o, OPT_PID) && !given(o, OPT_FD))
-		return usage_error("--pid wants", "--fd", help_of(j));
+		return usage_error("--pid wants", "--fd");
 	if (given(o, OPT_BUF_OFFSET) && !buffer)
-		return usage_error("--buf-offset wants", "--id or --fd",
-				   help_of(j));
+		return usage_error("--buf-offset wants", "--id or --fd");
 	if (buffer && (o->heap || o->hugetlb))
-		return usage_error("--heap and --hugetlb want", file_option,
-				   help_of(j));
+		return usage_error("--heap and --hugetlb want", file_option);
 	if (path && names_device(path))
-		return usage_error(say("%s wants a file, not the device",
-				       file_option), path,
-				   "blkdmabufctl copy --help");
+		return usage_error_try(say("%s wants a file, not the device",
+					   file_option), path,
+				       "blkdmabufctl copy --help");
 	return EXIT_OK;
 }
 
 static int stdout_is_taken(const struct job *j)
 {
-	return usage_error(say("'%s' cannot write data and JSON to",
-			       j->x.name), "standard output",
-			   "a file instead of -");
+	return usage_error_try(say("'%s' cannot write data and JSON to",
+				   j->x.name), "standard output",
+			       "a file instead of -");
 }
 
 int cmd_read(const struct options *o)
@@ -957,9 +947,9 @@ int cmd_copy(const struct options *o)
 	end_init(&j.x.dst, kind_of(o->args[1]), o->args[1], o->dst_offset);
 	ret = check_options(&j);
 	if (!ret && j.x.src.kind == END_PLAIN && j.x.dst.kind == END_PLAIN)
-		ret = usage_error("'copy' wants a block device or a file, not "
-				  "just", say("%s and %s", o->args[0],
-					      o->args[1]), "cp");
+		ret = usage_error_try("'copy' wants a block device or a file, "
+				      "not just", say("%s and %s", o->args[0],
+						      o->args[1]), "cp");
 	if (!ret && is_stdio(o->args[1]) && want_json)
 		ret = stdout_is_taken(&j);
 	return ret ?: transfer(&j);

@@ -414,8 +414,9 @@ int address_parse(const char *text, bool listen, struct addrinfo **found)
 	int ret;
 
 	if (!colon || !colon[1] || (!len && !listen) || len >= sizeof(host))
-		return usage_error(say("%s wants ADDR:PORT, not", option), text,
-				   "192.0.2.1:5201, or [2001:db8::1]:5201");
+		return usage_error_try(say("%s wants ADDR:PORT, not", option),
+				       text, "192.0.2.1:5201, or "
+				       "[2001:db8::1]:5201");
 	if (len > 2 && *text == '[' && text[len - 1] == ']') {
 		text++;
 		len -= 2;

@@ -135,9 +135,9 @@ int cmd_policy_select(const struct options *o)
 int cmd_policy_attach(const struct options *o)
 {
 	if (!strcmp(o->args[0], "none"))
-		return usage_error("no policy:", "none",
-				   say("blkdmabufctl policy detach %s",
-				       o->args[1]));
+		return usage_error_try("no policy:", "none",
+				       say("blkdmabufctl policy detach %s",
+					   o->args[1]));
 	return select_on(o->args[1], o->args[0]);
 }
 

@@ -165,8 +165,8 @@ static int set_name(char *field, const char *name)
 	if (strlen(name) >= NAME_MAX_LEN || !strcmp(name, "none") ||
 	    name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_"
 			"ABCDEFGHIJKLMNOPQRSTUVWXYZ")])
-		return usage_error("no name for a policy:", name,
-				   "up to 15 letters, digits and _, not none");
+		return usage_error_try("no name for a policy:", name, "up to "
+				       "15 letters, digits and _, not none");
 	memset(field, 0, NAME_MAX_LEN);
 	memcpy(field, name, strlen(name));
 	return EXIT_OK;

@@ -395,18 +395,16 @@ static const struct engine *find_engine(const char *name)
 
 static int check_options(const struct options *o)
 {
-	const char *help = "blkdmabufctl receive --help";
-
 	if (!given(o, OPT_LISTEN))
-		return usage_error("'receive' wants", "--listen", help);
+		return usage_error("'receive' wants", "--listen");
 	if (!find_engine(o->engine))
 		return usage_error("--engine wants devmem or zcrx, not",
-				   o->engine, help);
+				   o->engine);
 	if (o->queues < 1 || o->queues > MAX_QUEUES)
 		return usage_error("--queues wants 1 to",
-				   say("%u", MAX_QUEUES), help);
+				   say("%u", MAX_QUEUES));
 	if (o->queues > 1 && !strcmp(o->engine, "zcrx"))
-		return usage_error("--engine zcrx wants", "one queue", help);
+		return usage_error("--engine zcrx wants", "one queue");
 	return wire_check_options(o, "receive");
 }
 

@@ -286,8 +286,8 @@ static int heap_from_arg(const struct options *o, const char *arg)
 	int len = heap_size(arg, &size);
 
 	if (!len) {
-		usage_error("--heap wants NAME:SIZE, not", arg,
-			    "--heap system:64M");
+		usage_error_try("--heap wants NAME:SIZE, not", arg,
+				"--heap system:64M");
 		return -EXIT_USAGE;
 	}
 	return dmabuf_heap(o, say("%.*s", len, arg), size);
@@ -300,14 +300,11 @@ static int source_check(const struct options *o)
 
 	if (sources != 1)
 		return usage_error("'register' wants exactly one of",
-				   "--udmabuf, --heap, --fd, --vfio",
-				   "blkdmabufctl register --help");
+				   "--udmabuf, --heap, --fd, --vfio");
 	if (given(o, OPT_PID) && !given(o, OPT_FD))
-		return usage_error("--pid wants", "--fd",
-				   "blkdmabufctl register --help");
+		return usage_error("--pid wants", "--fd");
 	if (o->hugetlb && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb wants", "--udmabuf",
-				   "blkdmabufctl register --help");
+		return usage_error("--hugetlb wants", "--udmabuf");
 	return EXIT_OK;
 }
 
@@ -457,8 +454,8 @@ static int want_id(const char *arg, uint32_t *id)
 {
 	if (parse_u32(arg, id) && *id)
 		return EXIT_OK;
-	return usage_error("no id of a registration:", arg,
-			   "blkdmabufctl list");
+	return usage_error_try("no id of a registration:", arg,
+			       "blkdmabufctl list");
 }
 
 /* The pinned map, or one that owns nothing. */

@@ -418,8 +418,7 @@ int cmd_send(const struct options *o)
 	int ret;
 
 	if (!given(o, OPT_CONNECT))
-		return usage_error("'send' wants", "--connect",
-				   "blkdmabufctl send --help");
+		return usage_error("'send' wants", "--connect");
 	ret = wire_check_options(o, "send");
 	if (!ret)
 		ret = address_parse(o->connect, false, &address);

@@ -722,25 +722,22 @@ static bool have_screen(void)
 	       strcmp(term, "dumb");
 }
 
-static int check_options(const struct options *o, const char *name)
+static int check_options(const struct options *o)
 {
-	const char *advice = say("blkdmabufctl %s --help", name);
-
 	if (!o->interval)
-		return usage_error("--interval wants at least", "1", advice);
+		return usage_error("--interval wants at least", "1");
 	if (given(o, OPT_COUNT) && !o->count)
-		return usage_error("--count wants at least", "1", advice);
+		return usage_error("--count wants at least", "1");
 	return EXIT_OK;
 }
 
-static int watch(const struct options *o, const char *name, uint32_t count,
-		 bool screen)
+static int watch(const struct options *o, uint32_t count, bool screen)
 {
 	struct watcher w = { .keyboard = -1, .screen = screen };
 	dev_t disk;
 	int ret;
 
-	ret = check_options(o, name);
+	ret = check_options(o);
 	if (!ret)
 		ret = need_kernel();
 	if (!ret && o->args[0]) {
@@ -759,10 +756,10 @@ static int watch(const struct options *o, const char *name, uint32_t count,
 
 int cmd_stat(const struct options *o)
 {
-	return watch(o, "stat", o->count ?: 1, false);
+	return watch(o, o->count ?: 1, false);
 }
 
 int cmd_top(const struct options *o)
 {
-	return watch(o, "top", o->count, have_screen());
+	return watch(o, o->count, have_screen());
 }

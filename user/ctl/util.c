@@ -230,11 +230,24 @@ int report_failure(const struct failure *f)
 	return EXIT_FAILED;
 }
 
-int usage_error(const char *what, const char *object, const char *advice)
+static char usage_help[64] = "blkdmabufctl --help";
+
+void usage_command(const char *name)
+{
+	snprintf(usage_help, sizeof(usage_help), "blkdmabufctl %s --help",
+		 name);
+}
+
+int usage_error_try(const char *what, const char *object, const char *advice)
 {
 	fail(.what = what, .object = object, .err = want_json ? -EINVAL : 0,
 	     .advice = advice);
 	return EXIT_USAGE;
+}
+
+int usage_error(const char *what, const char *object)
+{
+	return usage_error_try(what, object, usage_help);
 }
 
 /* ---- Numbers ---- */

@@ -172,30 +172,28 @@ void wire_wait(struct wire *w, bool block)
 
 int wire_check_options(const struct options *o, const char *name)
 {
-	const char *help = say("blkdmabufctl %s --help", name);
 	int buffers = given(o, OPT_UDMABUF) + given(o, OPT_HEAP_SIZE) +
 		      given(o, OPT_FD) + given(o, OPT_ID);
 	uint64_t size;
 
 	if (!given(o, OPT_NETDEV))
-		return usage_error(say("'%s' wants", name), "--netdev", help);
+		return usage_error(say("'%s' wants", name), "--netdev");
 	if (buffers > 1)
 		return usage_error(say("'%s' wants at most one of", name),
-				   "--udmabuf, --heap, --id, --fd", help);
+				   "--udmabuf, --heap, --id, --fd");
 	if (given(o, OPT_PID) && !given(o, OPT_FD))
-		return usage_error("--pid wants", "--fd", help);
+		return usage_error("--pid wants", "--fd");
 	if (o->hugetlb && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb wants", "--udmabuf", help);
+		return usage_error("--hugetlb wants", "--udmabuf");
 	if (given(o, OPT_HEAP_SIZE) && !heap_size(o->heap_size, &size))
-		return usage_error("--heap wants NAME:SIZE, not", o->heap_size,
-				   "--heap system:32M");
+		return usage_error_try("--heap wants NAME:SIZE, not",
+				       o->heap_size, "--heap system:32M");
 	if (o->depth < 1 || o->depth > MAX_DEPTH)
-		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH),
-				   help);
+		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH));
 	if (o->block_size < MIN_BLOCK || o->block_size > MAX_BLOCK)
-		return usage_error("--block-size wants 512 to", "16M", help);
+		return usage_error("--block-size wants 512 to", "16M");
 	if (given(o, OPT_LENGTH) && !o->length)
-		return usage_error("--length wants", "one block or more", help);
+		return usage_error("--length wants", "one block or more");
 	return EXIT_OK;
 }
 
