@@ -142,24 +142,14 @@ static uint64_t most(const uint64_t *vals, unsigned int nr)
 
 static int parse_numbers(struct bench *b)
 {
-	int ret;
-
-	ret = parse_list("--sizes", b->o.sizes, b->sizes, &b->nr_sizes);
-	if (!ret)
-		ret = check_list("--sizes", b->sizes, b->nr_sizes, 512, MAX_IO);
-	if (!ret)
-		ret = parse_list("--depths", b->o.depths, b->depths,
-				 &b->nr_depths);
-	if (!ret)
-		ret = check_list("--depths", b->depths, b->nr_depths, 1,
-				 MAX_DEPTH);
-	if (!ret)
-		ret = check_number("--batch", b->o.batch, MAX_DEPTH);
-	if (!ret)
-		ret = check_number("--rounds", b->o.rounds, BENCH_ROUNDS);
-	if (!ret)
-		ret = check_number("--threads", b->o.threads, MAX_THREADS);
-	return ret ?: parse_seconds(b);
+	return parse_list("--sizes", b->o.sizes, b->sizes, &b->nr_sizes) ?:
+	       check_list("--sizes", b->sizes, b->nr_sizes, 512, MAX_IO) ?:
+	       parse_list("--depths", b->o.depths, b->depths, &b->nr_depths) ?:
+	       check_list("--depths", b->depths, b->nr_depths, 1, MAX_DEPTH) ?:
+	       check_number("--batch", b->o.batch, MAX_DEPTH) ?:
+	       check_number("--rounds", b->o.rounds, BENCH_ROUNDS) ?:
+	       check_number("--threads", b->o.threads, MAX_THREADS) ?:
+	       parse_seconds(b);
 }
 
 static int parse(struct bench *b)
@@ -167,11 +157,9 @@ static int parse(struct bench *b)
 	const struct options *o = &b->o;
 	int ret;
 
-	ret = parse_numbers(b);
-	if (!ret)
-		ret = parse_mode(b);
-	if (!ret)
-		ret = parse_buffer(b);
+	ret = parse_numbers(b) ?:
+	      parse_mode(b) ?:
+	      parse_buffer(b);
 	if (!ret && o->random && o->sequential)
 		ret = usage_error("--random does not go with", "--sequential");
 	if (!ret && o->batch > most(b->depths, b->nr_depths))
@@ -730,13 +718,11 @@ static void tear_down(struct bench *b)
 
 static int run(struct bench *b)
 {
-	int ret, restored;
+	int ret;
 
-	ret = open_target(b);
-	if (!ret)
-		ret = choose_cpus(b);
-	if (!ret)
-		ret = make_buffer(b);
+	ret = open_target(b) ?:
+	      choose_cpus(b) ?:
+	      make_buffer(b);
 	if (ret)
 		return ret;
 	open_channel(b);
@@ -746,8 +732,7 @@ static int run(struct bench *b)
 		return ret;
 	catch_signals();
 	measure(b);
-	restored = restore_policy(b);
-	return restored ?: report(b);
+	return restore_policy(b) ?: report(b);
 }
 
 int cmd_bench(const struct options *o)
@@ -758,9 +743,7 @@ int cmd_bench(const struct options *o)
 	};
 	int ret;
 
-	ret = parse(&b);
-	if (!ret)
-		ret = run(&b);
+	ret = parse(&b) ?: run(&b);
 	tear_down(&b);
 	return ret;
 }

@@ -775,9 +775,9 @@ int cmd_check(const struct options *o)
 	unsigned int i;
 	int ret;
 
-	ret = check_options(o) ?: check_all_open(o);
-	if (!ret)
-		ret = buffers_open(&bufs, o);
+	ret = check_options(o) ?:
+	      check_all_open(o) ?:
+	      buffers_open(&bufs, o);
 	if (ret)
 		return ret;
 	c.list = json_object_new_array();

@@ -454,14 +454,11 @@ static int settle(struct job *j)
 	int ret;
 
 	settle_target(j);
-	ret = settle_length(j);
 	/* Before the block size is cut to what there is. */
-	if (!ret)
-		ret = check_alignment(j, &x->src);
-	if (!ret)
-		ret = check_alignment(j, &x->dst);
-	if (!ret)
-		ret = check_overlap(j);
+	ret = settle_length(j) ?:
+	      check_alignment(j, &x->src) ?:
+	      check_alignment(j, &x->dst) ?:
+	      check_overlap(j);
 	if (ret || !x->length)
 		return ret;
 	/* They are powers of two. */
@@ -477,8 +474,16 @@ static int settle(struct job *j)
 
 /* ---- The buffer ---- */
 
+/* It is not an end, so it is made for the transfer. */
+static bool has_own_buffer(const struct job *j)
+{
+	return j->x.src.kind != END_BUFFER && j->x.dst.kind != END_BUFFER;
+}
+
 static int given_buffer(struct job *j)
 {
+	if (has_own_buffer(j))
+		return EXIT_OK;
 	j->x.dmabuf = dmabuf_given(j->o);
 	if (j->x.dmabuf < 0)
 		return EXIT_FAILED;
@@ -492,6 +497,8 @@ static int new_buffer(struct job *j)
 			(uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t size = j->x.depth * j->x.block_size;
 
+	if (!has_own_buffer(j))
+		return EXIT_OK;
 	size = (size + page - 1) / page * page;
 	j->buf_size = size;
 	j->x.dmabuf = j->o->heap ? dmabuf_heap(j->o, j->o->heap, size) :
@@ -767,17 +774,14 @@ static int move(struct job *j)
 }
 
 /* The buffer, where the ends can use it. */
-static int prepare_buffer(struct job *j, bool own)
+static int prepare_buffer(struct job *j)
 {
-	int ret = EXIT_OK;
-
-	if (own)
-		ret = new_buffer(j);
-	if (!ret)
-		ret = attach(j, &j->x.src);
-	if (!ret)
-		ret = attach(j, &j->x.dst);
-	return ret ?: map_buffer(j);
+	if (!j->x.length)
+		return EXIT_OK;
+	return new_buffer(j) ?:
+	       attach(j, &j->x.src) ?:
+	       attach(j, &j->x.dst) ?:
+	       map_buffer(j);
 }
 
 /* Called last: from here on the target is not what it was. */
@@ -797,22 +801,15 @@ static int prepare_target(struct job *j)
 
 static int transfer(struct job *j)
 {
-	bool own = j->x.src.kind != END_BUFFER && j->x.dst.kind != END_BUFFER;
 	int ret;
 
-	ret = need_kernel();
-	if (!ret)
-		ret = open_ends(j);
-	if (!ret && !own)
-		ret = given_buffer(j);
-	if (!ret)
-		ret = settle(j);
-	if (!ret && j->x.length)
-		ret = prepare_buffer(j, own);
-	if (!ret)
-		ret = prepare_target(j);
-	if (!ret)
-		ret = move(j);
+	ret = need_kernel() ?:
+	      open_ends(j) ?:
+	      given_buffer(j) ?:
+	      settle(j) ?:
+	      prepare_buffer(j) ?:
+	      prepare_target(j) ?:
+	      move(j);
 
 	if (j->x.dst.dev.created && !j->begun)
 		unlink(j->x.dst.path);
@@ -910,9 +907,7 @@ int cmd_read(const struct options *o)
 	else
 		end_init(&j.x.dst, END_BUFFER, "the dma-buf", o->buf_offset);
 	j.x.linear = !o->to;
-	ret = check_options(&j);
-	if (!ret)
-		ret = check_far_end(&j, OPT_TO, "--to", o->to);
+	ret = check_options(&j) ?: check_far_end(&j, OPT_TO, "--to", o->to);
 	if (!ret && o->to && is_stdio(o->to) && want_json)
 		ret = stdout_is_taken(&j);
 	return ret ?: transfer(&j);
@@ -921,7 +916,6 @@ int cmd_read(const struct options *o)
 int cmd_write(const struct options *o)
 {
 	struct job j;
-	int ret;
 
 	job_init(&j, o, "write");
 	if (o->from)
@@ -930,10 +924,9 @@ int cmd_write(const struct options *o)
 		end_init(&j.x.src, END_BUFFER, "the dma-buf", o->buf_offset);
 	end_init(&j.x.dst, END_CHANNEL, o->args[0], o->offset);
 	j.x.linear = !o->from;
-	ret = check_options(&j);
-	if (!ret)
-		ret = check_far_end(&j, OPT_FROM, "--from", o->from);
-	return ret ?: transfer(&j);
+	return check_options(&j) ?:
+	       check_far_end(&j, OPT_FROM, "--from", o->from) ?:
+	       transfer(&j);
 }
 
 int cmd_copy(const struct options *o)

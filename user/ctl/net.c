@@ -167,10 +167,8 @@ int netif_look(struct netif *nic, const char *name)
 	if (!nic->index)
 		return -errno;
 	look_at_driver(nic);
-	ret = look_at_link(nic);
-	if (!ret)
-		ret = ask_family(NETDEV_FAMILY_NAME, nic, queue_request,
-				 queue_answer);
+	ret = look_at_link(nic) ?:
+	      ask_family(NETDEV_FAMILY_NAME, nic, queue_request, queue_answer);
 	/* Not all kernels have this family, and not all drivers know rings. */
 	if (!ret)
 		ask_family(ETHTOOL_GENL_NAME, nic, rings_request, rings_answer);

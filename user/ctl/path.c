@@ -57,10 +57,9 @@ static int bar_add(struct buffers *bufs, const struct options *o)
 	struct bar *bar = &bufs->bar;
 	int ret;
 
-	ret = bar_parse(bar, &o->vfio);
-	if (!ret)
-		ret = buffer_add(bufs, dmabuf_bar(bar),
-				 say("%s BAR %u", bar->name, bar->number));
+	ret = bar_parse(bar, &o->vfio) ?:
+	      buffer_add(bufs, dmabuf_bar(bar),
+			 say("%s BAR %u", bar->name, bar->number));
 	if (!ret)
 		bufs->buffer[bufs->nr - 1].bar = bar;
 	return ret;

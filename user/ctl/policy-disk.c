@@ -104,9 +104,7 @@ static int select_on(const char *path, const char *name)
 	struct device dev;
 	int ret;
 
-	ret = need_kernel();
-	if (!ret)
-		ret = device_open_block(&dev, path, O_RDONLY);
+	ret = need_kernel() ?: device_open_block(&dev, path, O_RDONLY);
 	if (ret)
 		return ret;
 	close(dev.fd);

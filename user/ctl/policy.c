@@ -121,9 +121,8 @@ static int pin_policy(const struct options *o, const struct btf *btf,
 		return fail_to_pin(path, -ENOTDIR);
 	/* What is left there is not registered, or the name was taken. */
 	unpin(path);
-	ret = pins_make_dirs(path);
-	if (!ret)
-		ret = bpf_link__pin(link, say("%s/" LINK, path));
+	ret = pins_make_dirs(path) ?:
+	      bpf_link__pin(link, say("%s/" LINK, path));
 	if (ret)
 		goto undo;
 	ret = policy_lookup(&p, btf, l->name);
@@ -150,9 +149,7 @@ static int load_policy(const struct options *o, const struct btf *btf,
 	link = bpf_map__attach_struct_ops(l->table);
 	if (!link)
 		return fail_to_attach(l, -errno);
-	ret = pin_policy(o, btf, l, link);
-	if (!ret)
-		ret = put_policy(o, btf, l->name);
+	ret = pin_policy(o, btf, l, link) ?: put_policy(o, btf, l->name);
 	/* Pinned, it stays; else it goes. */
 	bpf_link__destroy(link);
 	return ret;
@@ -167,9 +164,7 @@ int cmd_policy_load(const struct options *o)
 	ret = need_btf(&btf);
 	if (ret)
 		return ret;
-	ret = loading_open(&l, o, o->args[0], o->as);
-	if (!ret)
-		ret = load_policy(o, btf, &l);
+	ret = loading_open(&l, o, o->args[0], o->as) ?: load_policy(o, btf, &l);
 	btf__free(btf);
 	bpf_object__close(l.obj);
 	return ret;
@@ -289,9 +284,8 @@ int cmd_policy_swap(const struct options *o)
 	if (ret)
 		goto free_btf;
 	/* A disk is told a name: whatever comes takes the old one's. */
-	ret = loading_open(&l, o, o->args[1], old.name);
-	if (!ret)
-		ret = swap_policy(o, btf, &l, &old);
+	ret = loading_open(&l, o, o->args[1], old.name) ?:
+	      swap_policy(o, btf, &l, &old);
 	bpf_object__close(l.obj);
 	policy_close(&old);
 free_btf:

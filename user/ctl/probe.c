@@ -196,9 +196,7 @@ static int probe_read(struct probe *p)
 	int ret;
 
 	fill(should, p->len, 2);
-	ret = range_io(p, true, should);
-	if (!ret)
-		ret = buffer_io(p, false);
+	ret = range_io(p, true, should) ?: buffer_io(p, false);
 	if (ret)
 		return ret;
 	if (p->map) {
@@ -206,11 +204,9 @@ static int probe_read(struct probe *p)
 		return compare(p, p->work, should, "device to buffer");
 	}
 	fill(p->work, p->len, 3);
-	ret = range_io(p, true, p->work);
-	if (!ret)
-		ret = buffer_io(p, true);
-	if (!ret)
-		ret = range_io(p, false, p->work);
+	ret = range_io(p, true, p->work) ?:
+	      buffer_io(p, true) ?:
+	      range_io(p, false, p->work);
 	return ret ?: compare(p, p->work, should,
 			      "device to buffer and back");
 }
@@ -387,9 +383,7 @@ void check_probe(struct checks *c, const struct device *dev,
 
 	fcntl(dev->fd, F_SETFL, O_DIRECT);
 	refusals_now(&before);
-	ret = set_up(&p, c->o);
-	if (!ret)
-		ret = run(&p);
+	ret = set_up(&p, c->o) ?: run(&p);
 	if (ret)
 		reason = refused_since(&before);
 	take_down(&p);

@@ -444,18 +444,13 @@ int cmd_receive(const struct options *o)
 	w.address = address;
 	w.engine = find_engine(o->engine);
 	w.complete = receive_complete;
-	if (!ret)
-		ret = check_range(&w);
-	if (!ret)
-		ret = netif_pick_queues(&w.nic, o, w.queues, &w.nr_queues);
-	if (!ret)
-		ret = wire_buffer(&w, BUFFER_SIZE);
-	if (!ret)
-		ret = wire_ring(&w);
-	if (!ret)
-		ret = w.engine->bind(&w);
-	if (!ret)
-		ret = receive(&w);
+	ret = ret ?:
+	      check_range(&w) ?:
+	      netif_pick_queues(&w.nic, o, w.queues, &w.nr_queues) ?:
+	      wire_buffer(&w, BUFFER_SIZE) ?:
+	      wire_ring(&w) ?:
+	      w.engine->bind(&w) ?:
+	      receive(&w);
 	w.engine->free(&w);
 	wire_close(&w);
 	return ret;

@@ -430,11 +430,10 @@ int cmd_register(const struct options *o)
 
 	/* A reader that went away must not end us before we have cleaned up. */
 	signal(SIGPIPE, SIG_IGN);
-	ret = source_check(o) ?: bar_parse(&bar, &o->vfio);
-	if (!ret)
-		ret = need_kernel();
-	if (!ret)
-		ret = device_open(&dev, o->args[0], O_RDONLY);
+	ret = source_check(o) ?:
+	      bar_parse(&bar, &o->vfio) ?:
+	      need_kernel() ?:
+	      device_open(&dev, o->args[0], O_RDONLY);
 	if (ret)
 		return ret;
 	dmabuf = source_open(o, &bar);
@@ -520,9 +519,8 @@ int cmd_unregister(const struct options *o)
 	if (ret)
 		return ret;
 	if (all) {
-		ret = owned_get(ctl, &owned);
-		if (!ret)
-			ret = unregister_ids(ctl, owned.ids, owned.nr);
+		ret = owned_get(ctl, &owned) ?:
+		      unregister_ids(ctl, owned.ids, owned.nr);
 		free(owned.ids);
 	} else {
 		ret = unregister_ids(ctl, &id, 1);
@@ -556,9 +554,7 @@ static int with_registration(const struct options *o,
 	uint32_t id;
 	int ret;
 
-	ret = want_id(o->args[0], &id);
-	if (!ret)
-		ret = open_any_control(o, &ctl);
+	ret = want_id(o->args[0], &id) ?: open_any_control(o, &ctl);
 	if (ret)
 		return ret;
 	if (act)

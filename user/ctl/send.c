@@ -396,6 +396,12 @@ static int make_chunks(struct wire *w)
 		    .err = -ENOMEM);
 }
 
+static int bind_to_nic(struct wire *w)
+{
+	w->binding = netif_bind_tx(&w->nic, w->dmabuf, &w->binding_id);
+	return w->binding < 0 ? EXIT_FAILED : EXIT_OK;
+}
+
 static int settle_length(struct wire *w)
 {
 	uint64_t room = w->size > w->pos ? w->size - w->pos : 0;
@@ -419,29 +425,20 @@ int cmd_send(const struct options *o)
 
 	if (!given(o, OPT_CONNECT))
 		return usage_error("'send' wants", "--connect");
-	ret = wire_check_options(o, "send");
-	if (!ret)
-		ret = address_parse(o->connect, false, &address);
+	ret = wire_check_options(o, "send") ?:
+	      address_parse(o->connect, false, &address);
 	if (ret)
 		return ret;
 	ret = wire_open(&w, o, "send", O_RDONLY);
 	w.address = address;
 	w.complete = send_complete;
-	if (!ret)
-		ret = settle_length(&w);
-	if (!ret)
-		ret = wire_buffer(&w, (o->depth < 2 ? 2 : o->depth) *
-				  o->block_size);
-	if (!ret)
-		ret = make_chunks(&w);
-	if (!ret)
-		ret = wire_ring(&w);
-	if (!ret) {
-		w.binding = netif_bind_tx(&w.nic, w.dmabuf, &w.binding_id);
-		ret = w.binding < 0 ? EXIT_FAILED : EXIT_OK;
-	}
-	if (!ret)
-		ret = send_all(&w);
+	ret = ret ?:
+	      settle_length(&w) ?:
+	      wire_buffer(&w, (o->depth < 2 ? 2 : o->depth) * o->block_size) ?:
+	      make_chunks(&w) ?:
+	      wire_ring(&w) ?:
+	      bind_to_nic(&w) ?:
+	      send_all(&w);
 	if (w.sender)
 		free(w.sender->chunks);
 	free(w.sender);

@@ -422,13 +422,10 @@ static int load(struct watcher *w)
 	if (w->disk)
 		w->skel->rodata->only_dev =
 			major(*w->disk) << KERNEL_MINOR_BITS | minor(*w->disk);
-	ret = watch__load(w->skel);
-	if (!ret)
-		ret = start_maps(w);
-	if (!ret)
-		ret = watch__attach(w->skel);
-	if (!ret)
-		ret = take_retries(w, &before);
+	ret = watch__load(w->skel) ?:
+	      start_maps(w) ?:
+	      watch__attach(w->skel) ?:
+	      take_retries(w, &before);
 	w->since = now();
 	return ret;
 }
@@ -737,19 +734,15 @@ static int watch(const struct options *o, uint32_t count, bool screen)
 	dev_t disk;
 	int ret;
 
-	ret = check_options(o);
-	if (!ret)
-		ret = need_kernel();
+	ret = check_options(o) ?: need_kernel();
 	if (!ret && o->args[0]) {
 		ret = device_find_disk(o->args[0], &disk);
 		w.disk = &disk;
 	}
-	if (!ret)
-		ret = hear_signals(&w);
-	if (!ret)
-		ret = watcher_start(&w);
-	if (!ret)
-		ret = watch_on(&w, o->interval, count);
+	ret = ret ?:
+	      hear_signals(&w) ?:
+	      watcher_start(&w) ?:
+	      watch_on(&w, o->interval, count);
 	watcher_end(&w);
 	return ret;
 }

@@ -240,20 +240,15 @@ static int open_storage(struct wire *w, int flags)
 int wire_open(struct wire *w, const struct options *o, const char *name,
 	      int flags)
 {
-	int ret;
-
 	*w = (struct wire) {
 		.o = o, .name = name, .chan = -1, .dmabuf = -1, .binding = -1,
 		.sock = -1, .watch = -1, .dev = { .fd = -1 },
 		.sink = { .bounce = -1 },
 		.length = given(o, OPT_LENGTH) ? o->length : LENGTH_UNKNOWN,
 	};
-	ret = need_kernel();
-	if (!ret)
-		ret = open_storage(w, flags);
-	if (!ret)
-		ret = netif_need(&w->nic, o->netdev);
-	return ret;
+	return need_kernel() ?:
+	       open_storage(w, flags) ?:
+	       netif_need(&w->nic, o->netdev);
 }
 
 static int heap_buffer(const struct options *o)

@@ -98,9 +98,7 @@ static int set_pin(struct minimal *skel, const char *dir)
 		return -ENAMETOOLONG;
 	if (!pins_on_bpffs(dir))
 		return -ENOTDIR;
-	ret = pins_make_dirs(dir);
-	if (!ret)
-		ret = pin_check(path);
+	ret = pins_make_dirs(dir) ?: pin_check(path);
 	/* Given a path, libbpf uses what is pinned there or pins its own. */
 	return ret ?: bpf_map__set_pin_path(skel->maps.regs, path);
 }
