@@ -464,7 +464,6 @@ static int restore_policy(struct bench *b)
 static void refuse_row(const struct bench *b, struct bench_row *row)
 {
 	enum bench_path path = row->cell.path;
-	char size[HUMAN_LEN];
 	const char *why = "";
 
 	if (path == BENCH_PASSTHROUGH && *b->no_ng)
@@ -472,7 +471,7 @@ static void refuse_row(const struct bench *b, struct bench_row *row)
 	else if (path == BENCH_PASSTHROUGH && b->max_command &&
 		 row->cell.size > b->max_command)
 		why = say("a command moves %s at most",
-			  human_size(b->max_command, size));
+			  human_size(b->max_command));
 	else if (path >= BENCH_OURS && *b->ours)
 		why = b->ours;
 	else if (path == BENCH_OURS && *b->policy && !b->o.without_policy)
@@ -518,15 +517,13 @@ static int make_rows(struct bench *b)
 	return EXIT_OK;
 }
 
-static void show_progress(const struct bench *b, const struct bench_row *row)
+static void show_row(const struct bench *b, const struct bench_row *row)
 {
-	char size[HUMAN_LEN];
-
 	if (!isatty(STDERR_FILENO))
 		return;
 	fprintf(stderr, "\r\033[K%3u%%  %s, depth %u: %s",
 		b->todo ? b->done * 100 / b->todo : 100,
-		human_size(row->cell.size, size), row->cell.depth,
+		human_size(row->cell.size), row->cell.depth,
 		bench_path_name(b, row->cell.path));
 }
 
@@ -614,7 +611,7 @@ static void measure(struct bench *b)
 
 	for (round = 0; round < b->o.rounds; round++) {
 		for (row = b->rows; row < end && !stop_signal; row++) {
-			show_progress(b, row);
+			show_row(b, row);
 			if (*row->why)
 				continue;
 			measure_row(b, row);

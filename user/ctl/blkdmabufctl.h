@@ -177,18 +177,32 @@ void tell_list(const struct field *fields, struct json_object *list);
 extern volatile sig_atomic_t stop_signal;
 void catch_signals(void);
 bool hangup_ignored(void);
+
+/* ---- Progress ---- */
+
+#define LENGTH_UNKNOWN	UINT64_MAX
+
+/**
+ * struct progress - when a transfer began, and when that was shown, in seconds
+ */
+struct progress {
+	double	start;
+	double	shown;
+};
+
 /* Seconds of the monotonic clock. */
 double now(void);
+/* A line on the terminal, if it is time for one; taken away again if @last. */
+void show_progress(struct progress *p, uint64_t done, uint64_t length,
+		   bool last);
 
 /* ---- Numbers ---- */
-
-#define HUMAN_LEN	24
 
 bool parse_size(const char *s, uint64_t *size);
 /* "NAME:SIZE" of a heap: length of the name, or 0. */
 int heap_size(const char *s, uint64_t *size);
 bool parse_u32(const char *s, uint32_t *val);
-const char *human_size(uint64_t bytes, char buf[HUMAN_LEN]);
+const char *human_size(uint64_t bytes);
 
 /* ---- The system ---- */
 
@@ -370,8 +384,6 @@ struct end {
 	const char			*why;
 	uint64_t			pos;
 };
-
-#define LENGTH_UNKNOWN	UINT64_MAX
 
 /**
  * struct xfer - a transfer

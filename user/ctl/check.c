@@ -646,7 +646,6 @@ static void check_leaves(struct checks *c, const struct device *dev)
 static void check_limits(struct checks *c, const struct device *dev)
 {
 	struct blk_dmabuf_limits lim;
-	char io[HUMAN_LEN], size[HUMAN_LEN];
 	int chan = blkdmabuf_channel_flags(dev->fd, c->copy ?
 					   BLK_DMABUF_CHANNEL_COPY : 0);
 
@@ -656,16 +655,16 @@ static void check_limits(struct checks *c, const struct device *dev)
 		tell(c, "size", INFO,
 		     lim.write_block_size == lim.block_size ?
 		     say("%s in blocks of %u bytes",
-			 human_size(lim.bytes, size), lim.block_size) :
+			 human_size(lim.bytes), lim.block_size) :
 		     say("%s, read in blocks of %u bytes, written in blocks of "
-			 "%u", human_size(lim.bytes, size), lim.block_size,
+			 "%u", human_size(lim.bytes), lim.block_size,
 			 lim.write_block_size), NULL);
 		/* Of a device that takes no such request there is no size. */
 		if (lim.max_io)
 			tell(c, "request", INFO,
 			     say("up to %s in %u ranges, buffer offsets in "
 				 "multiples of %u, pieces in those of %u",
-				 human_size(lim.max_io, io), lim.max_ranges,
+				 human_size(lim.max_io), lim.max_ranges,
 				 lim.dma_alignment, lim.vec_align), NULL);
 	}
 	close(chan);

@@ -646,12 +646,11 @@ static void print_why(const struct end *end, FILE *f)
 
 static void print_result(const struct job *j, FILE *f)
 {
-	char size[HUMAN_LEN], rate[HUMAN_LEN];
 	const struct xfer *x = &j->x;
 
 	fprintf(f, "%s: %" PRIu64 " bytes (%s) in %.3f s, %s/s, %" PRIu64
-		" I/Os\n", x->name, x->done, human_size(x->done, size),
-		j->seconds, human_size(x->done / (j->seconds + 1e-9), rate),
+		" I/Os\n", x->name, x->done, human_size(x->done),
+		j->seconds, human_size(x->done / (j->seconds + 1e-9)),
 		x->ios);
 	if (x->copied)
 		fprintf(f, "%s: the CPU copied %" PRIu64 " of these I/Os\n",

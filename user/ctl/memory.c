@@ -86,7 +86,6 @@ static void room_in_cgroups(struct room *room)
 int memory_fits(const struct options *o, uint64_t size)
 {
 	struct room room = { .least = UINT64_MAX };
-	char have[HUMAN_LEN], want[HUMAN_LEN];
 	uint64_t kib;
 	int ret = EXIT_OK;
 
@@ -98,9 +97,9 @@ int memory_fits(const struct options *o, uint64_t size)
 	room_in_cgroups(&room);
 	if (size > room.least)
 		ret = fail(.what = say("make a buffer of %s:",
-				       human_size(size, want)),
+				       human_size(size)),
 			   .object = say("%s is available, says %s",
-					 human_size(room.least, have),
+					 human_size(room.least),
 					 room.said_by ?: "the system"),
 			   .err = -ENOMEM,
 			   .advice = "a smaller one, or --force");

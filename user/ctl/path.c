@@ -186,12 +186,10 @@ static enum verdict path_verdict(const struct checks *c, unsigned int path)
 /* Each range is a piece of DMA, of which a request has a limited number. */
 static const char *mapped_text(const struct blk_dmabuf_info *info)
 {
-	char io[HUMAN_LEN];
-
 	if (info->state != BLK_DMABUF_LIVE)
 		return "";
 	return say("; %u range%s, I/O up to %s%s", info->ranges,
-		   info->ranges == 1 ? "" : "s", human_size(info->max_io, io),
+		   info->ranges == 1 ? "" : "s", human_size(info->max_io),
 		   info->flags & BLK_DMABUF_F_SYNC ?
 		   ", bounced or not coherent" : "");
 }
@@ -212,10 +210,10 @@ void tell_path(struct checks *c, const struct blk_dmabuf_info *info,
 	       const struct buffer *buf, const char *name)
 {
 	enum verdict verdict = path_verdict(c, info->path);
-	char text[512], size[HUMAN_LEN];
+	char text[512];
 
 	snprintf(text, sizeof(text), "%s%s of %s: %s, %s%s%s%s", name,
-		 buf->name, human_size(buf->size, size),
+		 buf->name, human_size(buf->size),
 		 blkdmabuf_path_str(info->path), why_text(info),
 		 has_provider(info) ? "; " : "",
 		 has_provider(info) ? provider_text(info) : "",

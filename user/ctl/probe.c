@@ -344,15 +344,12 @@ static void take_down(struct probe *p)
 static void tell_probe(struct checks *c, const struct probe *p, int ret,
 		       unsigned int reason)
 {
-	char size[HUMAN_LEN];
-
-	human_size(p->len, size);
 	if (!ret)
 		tell(c, "probe", p->copied && !c->copy ? NO : YES,
 		     say("%s: %s at %" PRIu64 " from the buffer and to it, "
 			 "every byte right, all put back%s", p->buf->name,
-			 size, p->pos, p->copied ? "; copied by the CPU" : ""),
-		     NULL);
+			 human_size(p->len), p->pos,
+			 p->copied ? "; copied by the CPU" : ""), NULL);
 	else if (p->lost)
 		tell(c, "probe", NO,
 		     say("%s: %s: %s; what was at %" PRIu64 " could not be put "

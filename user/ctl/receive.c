@@ -317,13 +317,13 @@ static void run(struct wire *w)
 		wire_wait(w, !more);
 		w->engine->give_back(w);
 		w->done = sink_arrived(w);
-		wire_show(w, false);
+		show_progress(&w->progress, w->done, w->length, false);
 	}
 	/* What is in flight uses the buffer: see it home. */
 	while (w->inflight && w->has_ring)
 		wire_wait(w, true);
 	w->done = sink_arrived(w);
-	wire_show(w, true);
+	show_progress(&w->progress, w->done, w->length, true);
 	if (!wire_stopping(w) && w->length != LENGTH_UNKNOWN &&
 	    w->done < w->length)
 		wire_stop(w, .what = say("receive all from %s: %" PRIu64
@@ -364,15 +364,15 @@ static int receive(struct wire *w)
 		return EXIT_FAILED;
 	/* Without a sender nothing has begun. */
 	if (w->sock >= 0)
-		w->start = now();
+		w->progress.start = now();
 	if (!wire_stopping(w))
 		run(w);
 	cut_off(w);
 	if (fdatasync(w->dev.fd))
 		wire_stop(w, .what = "flush", .object = w->dev.path,
 			  .err = -errno);
-	if (w->start)
-		w->seconds = now() - w->start;
+	if (w->progress.start)
+		w->seconds = now() - w->progress.start;
 	/* That the connection closes tells the sender that all is written. */
 	if (!wire_stopping(w))
 		socket_reset_at_end(w->sock, false);

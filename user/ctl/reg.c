@@ -207,7 +207,6 @@ static void print_info(const struct blk_dmabuf_info *info,
 		       struct json_object *obj, bool pinned)
 {
 	struct cell state = { .val = member(obj, "state"), .record = obj };
-	char a[HUMAN_LEN], b[HUMAN_LEN];
 
 	print_line("id", say("%u", info->id));
 	print_line("disk", say("%s (%u:%u)%s", info->disk, info->dev_major,
@@ -219,7 +218,7 @@ static void print_info(const struct blk_dmabuf_info *info,
 	print_line("exporter", say("%s, inode %" PRIu64, info->exporter,
 				   (uint64_t)info->inode));
 	print_line("size", say("%s (%" PRIu64 " bytes)",
-			       human_size(info->bytes, a),
+			       human_size(info->bytes),
 			       (uint64_t)info->bytes));
 	print_line("shared with", member_text(obj, "shared_with"));
 	print_line("state", state_text(&state));
@@ -227,7 +226,7 @@ static void print_info(const struct blk_dmabuf_info *info,
 		print_line("", blkdmabuf_reason_text(info->reason));
 	print_path(info);
 	print_line("ranges", say("%u", info->ranges));
-	print_line("largest I/O", human_size(info->max_io, a));
+	print_line("largest I/O", human_size(info->max_io));
 	print_line("buffer", flags_text(info));
 	print_line("copying", copy_text(info));
 	print_line("mappings", say("%" PRIu64 " made, %" PRIu64 " taken away",
@@ -236,13 +235,13 @@ static void print_info(const struct blk_dmabuf_info *info,
 	print_line("owner", say("%s, made by uid %u, pid %u", pinned ? "pin" :
 				"a process", info->uid, info->pid));
 	print_line("read", say("%s in %" PRIu64,
-			       human_size(info->read_bytes, a),
+			       human_size(info->read_bytes),
 			       (uint64_t)info->reads));
 	print_line("written", say("%s in %" PRIu64,
-				  human_size(info->write_bytes, b),
+				  human_size(info->write_bytes),
 				  (uint64_t)info->writes));
 	print_line("of it copied", say("%s in %" PRIu64,
-				       human_size(info->copied_bytes, a),
+				       human_size(info->copied_bytes),
 				       (uint64_t)info->copied));
 	print_line("errors", say("%" PRIu64, (uint64_t)info->errors));
 	print_line("issued again", say("%" PRIu64, (uint64_t)info->retries));

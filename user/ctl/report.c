@@ -11,9 +11,6 @@
 #include "blkdmabufctl.h"
 #include "stat.h"
 
-/* As in the kernel. */
-#define DISK_LEN		32
-
 /* The longest bar of the histogram. */
 #define BAR_LEN			50
 
@@ -62,18 +59,15 @@ static uint64_t percentile(const struct watch_ios *ios, unsigned int percent)
 }
 
 /* A disk that was pulled has no name any more. */
-static const char *disk_name(uint32_t dev, char buf[DISK_LEN])
+static const char *disk_name(uint32_t dev)
 {
 	dev_t disk = makedev(dev >> KERNEL_MINOR_BITS,
 			     dev & ((1U << KERNEL_MINOR_BITS) - 1));
 	char path[PATH_MAX];
 
 	if (device_sysfs(disk, path, sizeof(path)))
-		snprintf(buf, DISK_LEN, "%u:%u", major(disk),
-			 minor(disk));
-	else
-		snprintf(buf, DISK_LEN, "%s", strrchr(path, '/') + 1);
-	return buf;
+		return say("%u:%u", major(disk), minor(disk));
+	return say("%s", basename(path));
 }
 
 /* ---- JSON ---- */
@@ -110,11 +104,9 @@ static struct json_object *histogram_json(const struct watch_ios *ios)
 static void add_row_key(struct json_object *obj, const struct watch_key *key,
 			enum view view)
 {
-	char disk[DISK_LEN];
-
 	if (view == BY_REG)
 		add_u64(obj, "id", key->id);
-	add_str(obj, "disk", disk_name(key->dev, disk));
+	add_str(obj, "disk", disk_name(key->dev));
 	if (view == BY_POLICY)
 		add_str(obj, "policy", *key->policy ? key->policy : NULL);
 	if (view == BY_QUEUE)
@@ -161,13 +153,12 @@ static struct json_object *refused_json(const struct report *r)
 {
 	struct json_object *list = json_object_new_array(), *obj;
 	const struct refused *ref;
-	char disk[DISK_LEN];
 
 	for (ref = r->refused; ref < r->refused + r->nr_refused; ref++) {
 		obj = json_object_new_object();
 		add_u64(obj, "id", ref->what.id);
 		add_str(obj, "disk", ref->what.dev ?
-			disk_name(ref->what.dev, disk) : NULL);
+			disk_name(ref->what.dev) : NULL);
 		add_str(obj, "reason", blkdmabuf_reason_str(ref->what.reason));
 		add_u64(obj, "count", ref->count);
 		json_object_array_add(list, obj);
@@ -196,7 +187,7 @@ struct json_object *report_json(const struct report *r)
 /* ---- Text ---- */
 
 /* Three digits, as much as a reader takes in. */
-static const char *human_ns(uint64_t ns, char buf[HUMAN_LEN])
+static const char *human_ns(uint64_t ns)
 {
 	static const char *const units[] = { "ns", "us", "ms", "s" };
 	unsigned int unit = 0;
@@ -204,9 +195,8 @@ static const char *human_ns(uint64_t ns, char buf[HUMAN_LEN])
 
 	for (; val >= 999.5 && unit < ARRAY_SIZE(units) - 1; unit++)
 		val /= 1000;
-	snprintf(buf, HUMAN_LEN, "%.*f%s", val == (uint64_t)val ? 0 :
-		 val < 9.995 ? 2 : val < 99.95 ? 1 : 0, val, units[unit]);
-	return buf;
+	return say("%.*f%s", val == (uint64_t)val ? 0 : val < 9.995 ? 2 :
+		   val < 99.95 ? 1 : 0, val, units[unit]);
 }
 
 /* Of what was added up, so much a second. */
@@ -226,17 +216,12 @@ static const char *rate_text(const struct cell *c)
 
 static const char *size_rate_text(const struct cell *c)
 {
-	char buf[HUMAN_LEN];
-
-	return say("%s", human_size(per_second(c), buf));
+	return human_size(per_second(c));
 }
 
 static const char *time_text(const struct cell *c)
 {
-	char buf[HUMAN_LEN];
-
-	return c->val ? say("%s", human_ns(json_object_get_uint64(c->val),
-					   buf)) : "-";
+	return c->val ? human_ns(json_object_get_uint64(c->val)) : "-";
 }
 
 static const char *policy_text(const struct cell *c)
@@ -327,14 +312,13 @@ static void put_bar(FILE *f, const struct watch_ios *ios, unsigned int first,
 	static const char bar[] =
 		"##################################################";
 	uint64_t count = 0;
-	char end[HUMAN_LEN];
 	unsigned int n;
 
 	_Static_assert(sizeof(bar) - 1 == BAR_LEN, "one # for each step");
 	for (n = first; n < first + nr; n++)
 		count += ios->buckets[n];
 	fprintf(f, "%9s %11" PRIu64 " |%.*s\n",
-		say("<=%s", human_ns(bucket_end(n - 1), end)), count,
+		say("<=%s", human_ns(bucket_end(n - 1))), count,
 		(int)(count * BAR_LEN / ios->ios), bar);
 }
 
@@ -359,7 +343,7 @@ static void put_histogram(FILE *f, const struct watch_ios *ios, size_t bars)
 static void put_summary(FILE *f, const struct report *r,
 			const struct watch_ios *sum)
 {
-	char when[16], size[HUMAN_LEN];
+	char when[16];
 	uint64_t refused = 0;
 	size_t i;
 
@@ -369,7 +353,7 @@ static void put_summary(FILE *f, const struct report *r,
 	if (sum->ios || sum->errors)
 		fprintf(f, "%s  %" PRIu64 " I/Os, %s in %.1f s, %" PRIu64
 			" errors", when, (uint64_t)sum->ios,
-			human_size(sum->bytes, size), r->seconds,
+			human_size(sum->bytes), r->seconds,
 			(uint64_t)sum->errors);
 	else
 		fprintf(f, "%s  no I/O in %.1f s", when, r->seconds);

@@ -356,13 +356,13 @@ static void run(struct wire *w)
 		wire_poll(w, TAG_ERRORS, w->sock, 0);
 		wire_wait(w, true);
 		take_acknowledgements(w);
-		wire_show(w, false);
+		show_progress(&w->progress, w->done, w->length, false);
 	}
 	while (w->inflight)
 		wire_wait(w, true);
 	if (!wire_stopping(w))
 		wait_for_receiver(w);
-	wire_show(w, true);
+	show_progress(&w->progress, w->done, w->length, true);
 }
 
 static int send_all(struct wire *w)
@@ -374,9 +374,9 @@ static int send_all(struct wire *w)
 	ret = connect_to_receiver(w);
 	if (ret)
 		return ret;
-	w->start = now();
+	w->progress.start = now();
 	run(w);
-	w->seconds = now() - w->start;
+	w->seconds = now() - w->progress.start;
 	return wire_result(w);
 }
 

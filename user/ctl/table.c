@@ -191,7 +191,6 @@ struct json_object *bench_json(struct bench *b, bool interrupted)
 
 static void print_head(struct bench *b)
 {
-	char size[HUMAN_LEN];
 	struct utsname uts;
 
 	uname(&uts);
@@ -202,7 +201,7 @@ static void print_head(struct bench *b)
 	printf("\n%s %s, %s, policy %s\n", b->t.sequential ? "sequential" :
 	       "random", b->t.write ? "writes" : "reads",
 	       bench_modes[b->t.mode], *b->policy ? b->policy : "none");
-	printf("%s buffer of %s", b->o.buffer, human_size(b->t.mem_size, size));
+	printf("%s buffer of %s", b->o.buffer, human_size(b->t.mem_size));
 	if (b->ranges)
 		printf(" (%u DMA ranges)", b->ranges);
 	printf(", %u rounds of %g s\n", b->o.rounds, b->seconds);
@@ -292,10 +291,8 @@ static const struct field count_fields[] = {
 
 static void print_cell_head(const struct bench_row *row)
 {
-	char size[HUMAN_LEN];
-
 	printf("\n%s, depth %u, batch %u\n",
-	       human_size(row->cell.size, size), row->cell.depth,
+	       human_size(row->cell.size), row->cell.depth,
 	       row->cell.batch);
 	put_heads(stdout, row_fields);
 }

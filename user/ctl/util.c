@@ -83,9 +83,7 @@ const char *cell_text(const struct cell *c)
 
 const char *cell_size(const struct cell *c)
 {
-	char size[HUMAN_LEN];
-
-	return say("%s", human_size(json_object_get_uint64(c->val), size));
+	return human_size(json_object_get_uint64(c->val));
 }
 
 struct json_object *member(struct json_object *record, const char *key)
@@ -306,20 +304,17 @@ bool parse_u32(const char *s, uint32_t *val)
 	return true;
 }
 
-const char *human_size(uint64_t bytes, char buf[HUMAN_LEN])
+const char *human_size(uint64_t bytes)
 {
 	unsigned int unit = 0;
 	double val = bytes;
 
-	if (bytes < 1024) {
-		snprintf(buf, HUMAN_LEN, "%" PRIu64 " B", bytes);
-		return buf;
-	}
+	if (bytes < 1024)
+		return say("%" PRIu64 " B", bytes);
 	for (val /= 1024; val >= 1024 && units[unit + 1]; val /= 1024)
 		unit++;
-	snprintf(buf, HUMAN_LEN, val == (uint64_t)val ? "%.0f %ciB" :
-		 "%.1f %ciB", val, units[unit]);
-	return buf;
+	return say(val == (uint64_t)val ? "%.0f %ciB" : "%.1f %ciB", val,
+		   units[unit]);
 }
 
 /* ---- Signals ---- */
@@ -366,7 +361,7 @@ void catch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* ---- The system ---- */
+/* ---- Progress ---- */
 
 double now(void)
 {
@@ -375,6 +370,34 @@ double now(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
+
+static const char bar_done[] = "########################";
+static const char bar_left[] = "........................";
+
+/* As long as leaves room for the numbers in 80 columns. */
+#define BAR	(sizeof(bar_done) - 1)
+
+void show_progress(struct progress *p, uint64_t done, uint64_t length,
+		   bool last)
+{
+	const char *bar = "";
+	double t = now();
+	int full;
+
+	if ((!last && t - p->shown < 0.1) || !isatty(STDERR_FILENO))
+		return;
+	p->shown = t;
+	if (length && length != LENGTH_UNKNOWN) {
+		full = (double)done / length * BAR;
+		bar = say("%3d%% [%.*s%s] ", (int)((double)done / length * 100),
+			  full, bar_done, bar_left + full);
+	}
+	fprintf(stderr, "\r%s%s, %s/s\033[K%s", bar, human_size(done),
+		human_size(done / (t - p->start + 1e-9)),
+		last ? "\r\033[K" : "");
+}
+
+/* ---- The system ---- */
 
 bool read_line(const char *path, char *buf, size_t len)
 {

@@ -344,7 +344,7 @@ void wire_close(struct wire *w)
 	blkdmabuf_ctl_close(w->ctl);
 	if (w->dmabuf >= 0)
 		close(w->dmabuf);
-	if (w->dev.created && !w->start)
+	if (w->dev.created && !w->progress.start)
 		unlink(w->dev.path);
 	if (w->dev.fd >= 0)
 		close(w->dev.fd);
@@ -356,30 +356,6 @@ void wire_close(struct wire *w)
 }
 
 /* ---- Telling ---- */
-
-#define BAR	24	/* leaves room for the numbers in 80 columns */
-
-void wire_show(struct wire *w, bool last)
-{
-	char done[HUMAN_LEN], rate[HUMAN_LEN], bar[BAR + 1] = "";
-	double t = now();
-	unsigned int full;
-
-	if (!isatty(STDERR_FILENO) || (!last && t - w->shown < 0.1))
-		return;
-	w->shown = t;
-	human_size(w->done, done);
-	human_size(w->done / (t - w->start + 1e-9), rate);
-	if (w->length != LENGTH_UNKNOWN && w->length) {
-		full = (double)w->done / w->length * BAR;
-		memset(bar, '#', full);
-		memset(bar + full, '.', BAR - full);
-	}
-	fprintf(stderr, "\r%s%s%s, %s/s\033[K", bar, *bar ? " " : "", done,
-		rate);
-	if (last)
-		fprintf(stderr, "\r\033[K");
-}
 
 static struct json_object *queues_json(const struct wire *w)
 {
@@ -443,21 +419,18 @@ struct json_object *wire_json(const struct wire *w)
 static void print_copied(const struct wire *w, FILE *f, uint64_t bytes,
 			 const char *why)
 {
-	char size[HUMAN_LEN];
-
 	if (bytes)
 		fprintf(f, "%s: the CPU copied %" PRIu64 " bytes (%s): %s\n",
-			w->name, bytes, human_size(bytes, size), why);
+			w->name, bytes, human_size(bytes), why);
 }
 
 void wire_print(const struct wire *w, FILE *f)
 {
-	char size[HUMAN_LEN], rate[HUMAN_LEN];
 	const struct sink *s = &w->sink;
 
 	fprintf(f, "%s: %" PRIu64 " bytes (%s) in %.3f s, %s/s\n", w->name,
-		w->done, human_size(w->done, size), w->seconds,
-		human_size(w->done / (w->seconds + 1e-9), rate));
+		w->done, human_size(w->done), w->seconds,
+		human_size(w->done / (w->seconds + 1e-9)));
 	print_copied(w, f, w->tcp_copied, "the NIC could not take them from "
 		     "the buffer");
 	if (!w->engine)

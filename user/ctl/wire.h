@@ -251,8 +251,7 @@ extern const struct engine engine_zcrx;
  * @length: bytes to move, or LENGTH_UNKNOWN
  * @received: bytes that came
  * @done: out: bytes that have arrived, without a gap
- * @start: when it began, seconds
- * @shown: when progress was shown last
+ * @progress: when it began, 0 as long as it has not
  * @seconds: out
  * @before: what was refused before the first I/O
  * @failed: what stopped it; .what is NULL if nothing did
@@ -294,8 +293,7 @@ struct wire {
 	uint64_t			length;
 	uint64_t			received;
 	uint64_t			done;
-	double				start;
-	double				shown;
+	struct progress			progress;
 	double				seconds;
 	struct blk_dmabuf_features	before;
 	struct failure			failed;
@@ -313,7 +311,6 @@ struct io_uring_sqe *wire_sqe(struct wire *w, uint64_t user);
 void wire_poll(struct wire *w, enum tag tag, int fd, short events);
 void wire_wait(struct wire *w, bool block);
 bool wire_stopping(const struct wire *w);
-void wire_show(struct wire *w, bool last);
 struct json_object *wire_json(const struct wire *w);
 void wire_print(const struct wire *w, FILE *f);
 int wire_result(struct wire *w);

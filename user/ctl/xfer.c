@@ -51,9 +51,7 @@ struct chunk {
  * @next: offset of the first byte that no chunk was started for
  * @drained: offset up to which a plain file was written
  * @plain: an end is a plain file
- * @shown: when progress was shown last, seconds
- * @start: when it began, seconds
- * @progress: show it
+ * @progress: of all of it
  */
 struct engine {
 	struct xfer		*x;
@@ -63,9 +61,7 @@ struct engine {
 	uint64_t		next;
 	uint64_t		drained;
 	bool			plain;
-	double			shown;
-	double			start;
-	bool			progress;
+	struct progress		progress;
 };
 
 static void stop_at(struct engine *e, int err, const char *what,
@@ -105,37 +101,6 @@ static uint64_t arrived(const struct engine *e)
 		if (e->chunks[i].state != EMPTY && e->chunks[i].at < at)
 			at = e->chunks[i].at;
 	return at;
-}
-
-/* ---- Progress ---- */
-
-#define BAR	24	/* leaves room for the numbers in 80 columns */
-
-static void show(struct engine *e, bool last)
-{
-	char done[HUMAN_LEN], rate[HUMAN_LEN], bar[BAR + 1];
-	uint64_t at = arrived(e), length = e->x->length;
-	double t = now();
-	unsigned int full;
-
-	if (!e->progress || (!last && t - e->shown < 0.1))
-		return;
-	e->shown = t;
-	human_size(at, done);
-	human_size(at / (t - e->start + 1e-9), rate);
-	if (length == LENGTH_UNKNOWN || !length) {
-		fprintf(stderr, "\r%s, %s/s\033[K", done, rate);
-	} else {
-		full = (double)at / length * BAR;
-		memset(bar, '#', full);
-		memset(bar + full, '.', BAR - full);
-		bar[BAR] = 0;
-		fprintf(stderr, "\r%3u%% [%s] %s, %s/s\033[K",
-			(unsigned int)((double)at / length * 100), bar, done,
-			rate);
-	}
-	if (last)
-		fprintf(stderr, "\r\033[K");
 }
 
 /* ---- Ends of files ---- */
@@ -429,7 +394,7 @@ static void run(struct engine *e)
 		progress = step(e);
 		if (!progress || !e->plain)
 			reap(e, progress ? 0 : 1);
-		show(e, false);
+		show_progress(&e->progress, arrived(e), e->x->length, false);
 	} while (!stopping(e) &&
 		 (e->next < e->x->length || arrived(e) < e->next));
 	/* What is in flight uses the buffer: see it home. */
@@ -440,9 +405,8 @@ static void run(struct engine *e)
 void xfer_run(struct xfer *x, struct xfer_error *error)
 {
 	struct engine e = {
-		.x = x, .error = error, .start = now(),
+		.x = x, .error = error, .progress.start = now(),
 		.plain = x->src.kind == END_PLAIN || x->dst.kind == END_PLAIN,
-		.progress = isatty(STDERR_FILENO),
 	};
 	int ret = -ENOMEM;
 
@@ -454,8 +418,8 @@ void xfer_run(struct xfer *x, struct xfer_error *error)
 		stop_at(&e, ret, "make a queue", &x->src, 0);
 	} else {
 		run(&e);
-		show(&e, true);
 		x->done = arrived(&e);
+		show_progress(&e.progress, x->done, x->length, true);
 	}
 	x->signal = stop_signal;
 	blkdmabuf_queue_close(e.queue);
