@@ -17,6 +17,9 @@
 
 /* ---- Policies that are registered ---- */
 
+/* The kernel's, once need_btf() was called, until the process ends. */
+static struct btf *btf;
+
 void policy_close(struct policy *p)
 {
 	if (p->map_fd >= 0)
@@ -25,7 +28,7 @@ void policy_close(struct policy *p)
 		close(p->link_fd);
 }
 
-const struct btf_member *find_member(const struct btf *btf,
+const struct btf_member *find_member(const struct btf *types,
 				     const struct btf_type *t,
 				     const char *name)
 {
@@ -33,14 +36,14 @@ const struct btf_member *find_member(const struct btf *btf,
 	unsigned int i;
 
 	for (i = 0; i < btf_vlen(t); i++, m++)
-		if (!strcmp(btf__name_by_offset(btf, m->name_off), name))
+		if (!strcmp(btf__name_by_offset(types, m->name_off), name))
 			return m;
 	return NULL;
 }
 
 /* The table as the kernel keeps it: a program's id where a member is. */
-static void read_table(struct policy *p, const struct btf *btf,
-		       const struct btf_type *ops, const char *table)
+static void read_table(struct policy *p, const struct btf_type *ops,
+		       const char *table)
 {
 	const struct btf_member *m = btf_members(ops);
 	unsigned int i;
@@ -67,8 +70,8 @@ static void read_table(struct policy *p, const struct btf *btf,
 /* enum bpf_struct_ops_state: what has a link is in another one. */
 #define STATE_INUSE	1
 
-static void read_state(struct policy *p, const struct btf *btf,
-		       const struct btf_type *value, const char *buf)
+static void read_state(struct policy *p, const struct btf_type *value,
+		       const char *buf)
 {
 	const struct btf_member *common = find_member(btf, value, "common");
 	const struct btf_member *state;
@@ -84,7 +87,7 @@ static void read_state(struct policy *p, const struct btf *btf,
 }
 
 /* Is @map_fd a policy of ours?  Then what it says of itself. */
-static bool read_policy(struct policy *p, const struct btf *btf)
+static bool read_policy(struct policy *p)
 {
 	const struct btf_type *value, *ops;
 	const struct btf_member *data;
@@ -103,8 +106,8 @@ static bool read_policy(struct policy *p, const struct btf *btf)
 	ops = data ? btf__type_by_id(btf, data->type) : NULL;
 	buf = calloc(1, info.value_size);
 	if (ops && buf && !bpf_map_lookup_elem(p->map_fd, &zero, buf)) {
-		read_table(p, btf, ops, buf + data->offset / 8);
-		read_state(p, btf, value, buf);
+		read_table(p, ops, buf + data->offset / 8);
+		read_state(p, value, buf);
 	}
 	free(buf);
 	p->map_id = info.id;
@@ -136,7 +139,7 @@ static void find_link(struct policy *p)
 	}
 }
 
-int policy_next(struct policy *p, uint32_t id, const struct btf *btf)
+int policy_next(struct policy *p, uint32_t id)
 {
 	while (!bpf_map_get_next_id(id, &id)) {
 		*p = (struct policy) { .link_fd = -1 };
@@ -145,7 +148,7 @@ int policy_next(struct policy *p, uint32_t id, const struct btf *btf)
 			continue;
 		if (p->map_fd < 0)
 			return -errno;
-		if (read_policy(p, btf)) {
+		if (read_policy(p)) {
 			find_link(p);
 			/* Loaded, or swapped out, it is not registered. */
 			if (p->link_fd >= 0 || p->in_use)
@@ -163,26 +166,26 @@ int fail_to_list(int err)
 		    NULL);
 }
 
-int need_btf(struct btf **btf)
+int need_btf(void)
 {
 	int ret = need_kernel();
 
 	if (ret)
 		return ret;
-	*btf = btf__load_vmlinux_btf();
-	if (*btf)
+	btf = btf__load_vmlinux_btf();
+	if (btf)
 		return EXIT_OK;
 	return fail(.what = "read", .object = "/sys/kernel/btf/vmlinux",
 		    .err = -errno,
 		    .advice = "boot a kernel with CONFIG_DEBUG_INFO_BTF=y");
 }
 
-int policy_lookup(struct policy *p, const struct btf *btf, const char *name)
+int policy_lookup(struct policy *p, const char *name)
 {
 	uint32_t id = 0;
 	int ret;
 
-	while ((ret = policy_next(p, id, btf)) > 0) {
+	while ((ret = policy_next(p, id)) > 0) {
 		if (!strcmp(p->name, name))
 			return 0;
 		id = p->map_id;
@@ -191,9 +194,9 @@ int policy_lookup(struct policy *p, const struct btf *btf, const char *name)
 	return ret ?: -ENOENT;
 }
 
-int policy_find(struct policy *p, const struct btf *btf, const char *name)
+int policy_find(struct policy *p, const char *name)
 {
-	int ret = policy_lookup(p, btf, name);
+	int ret = policy_lookup(p, name);
 
 	if (!ret)
 		return EXIT_OK;

@@ -124,14 +124,13 @@ static void print_policy(struct json_object *obj)
 	}
 }
 
-int put_policy(const struct options *o, const struct btf *btf,
-	       const char *name)
+int put_policy(const struct options *o, const char *name)
 {
 	struct json_object *obj;
 	struct policy p;
 	int ret;
 
-	ret = policy_find(&p, btf, name);
+	ret = policy_find(&p, name);
 	if (ret)
 		return ret;
 	obj = policy_json(o, &p);
@@ -157,18 +156,16 @@ int cmd_policy_list(const struct options *o)
 {
 	struct json_object *list;
 	struct policy p = {};
-	struct btf *btf;
 	int ret;
 
-	ret = need_btf(&btf);
+	ret = need_btf();
 	if (ret)
 		return ret;
 	list = json_object_new_array();
-	while ((ret = policy_next(&p, p.map_id, btf)) > 0) {
+	while ((ret = policy_next(&p, p.map_id)) > 0) {
 		json_object_array_add(list, brief_json(o, &p));
 		policy_close(&p);
 	}
-	btf__free(btf);
 	if (ret) {
 		json_object_put(list);
 		return fail_to_list(ret);
@@ -179,13 +176,5 @@ int cmd_policy_list(const struct options *o)
 
 int cmd_policy_show(const struct options *o)
 {
-	struct btf *btf;
-	int ret;
-
-	ret = need_btf(&btf);
-	if (ret)
-		return ret;
-	ret = put_policy(o, btf, o->args[0]);
-	btf__free(btf);
-	return ret;
+	return need_btf() ?: put_policy(o, o->args[0]);
 }

@@ -69,13 +69,17 @@ static void unpin(const char *dir)
 }
 
 /* For whoever shares a map with the policy: an admin, a consumer of a pool. */
-static int pin_maps(const char *dir, const struct policy *p)
+static int pin_maps(const char *dir, const char *name)
 {
+	struct policy p;
 	struct maps maps;
 	unsigned int i;
-	int ret = 0;
+	int ret = policy_lookup(&p, name);
 
-	maps_open(&maps, p);
+	if (ret)
+		return ret;
+	maps_open(&maps, &p);
+	policy_close(&p);
 	for (i = 0; i < maps.nr && !ret; i++)
 		if (!is_section(&maps.info[i]) &&
 		    bpf_obj_pin(maps.fd[i], say("%s/%s", dir,
@@ -107,12 +111,11 @@ static int fail_to_attach(const struct loading *l, int err)
 }
 
 /* From here the pins keep it; what fails takes all of it back. */
-static int pin_policy(const struct options *o, const struct btf *btf,
-		      const struct loading *l, struct bpf_link *link)
+static int pin_policy(const struct options *o, const struct loading *l,
+		      struct bpf_link *link)
 {
 	const char *dir = pin_of(o, l->name);
 	char path[PATH_MAX];
-	struct policy p;
 	int ret;
 
 	snprintf(path, sizeof(path), "%s", dir);
@@ -122,23 +125,15 @@ static int pin_policy(const struct options *o, const struct btf *btf,
 	/* What is left there is not registered, or the name was taken. */
 	unpin(path);
 	ret = pins_make_dirs(path) ?:
-	      bpf_link__pin(link, say("%s/" LINK, path));
-	if (ret)
-		goto undo;
-	ret = policy_lookup(&p, btf, l->name);
-	if (ret)
-		goto undo;
-	ret = pin_maps(path, &p);
-	policy_close(&p);
+	      bpf_link__pin(link, say("%s/" LINK, path)) ?:
+	      pin_maps(path, l->name);
 	if (!ret)
 		return EXIT_OK;
-undo:
 	unpin(path);
 	return fail_to_pin(path, ret);
 }
 
-static int load_policy(const struct options *o, const struct btf *btf,
-		       struct loading *l)
+static int load_policy(const struct options *o, struct loading *l)
 {
 	struct bpf_link *link;
 	int ret;
@@ -149,7 +144,7 @@ static int load_policy(const struct options *o, const struct btf *btf,
 	link = bpf_map__attach_struct_ops(l->table);
 	if (!link)
 		return fail_to_attach(l, -errno);
-	ret = pin_policy(o, btf, l, link) ?: put_policy(o, btf, l->name);
+	ret = pin_policy(o, l, link) ?: put_policy(o, l->name);
 	/* Pinned, it stays; else it goes. */
 	bpf_link__destroy(link);
 	return ret;
@@ -158,14 +153,11 @@ static int load_policy(const struct options *o, const struct btf *btf,
 int cmd_policy_load(const struct options *o)
 {
 	struct loading l = {};
-	struct btf *btf;
 	int ret;
 
-	ret = need_btf(&btf);
-	if (ret)
-		return ret;
-	ret = loading_open(&l, o, o->args[0], o->as) ?: load_policy(o, btf, &l);
-	btf__free(btf);
+	ret = need_btf() ?:
+	      loading_open(&l, o, o->args[0], o->as) ?:
+	      load_policy(o, &l);
 	bpf_object__close(l.obj);
 	return ret;
 }
@@ -234,12 +226,11 @@ static int fail_to_swap(const struct policy *old, int err)
 		    "runs; see the head of the new one's file");
 }
 
-static int swap_policy(const struct options *o, const struct btf *btf,
-		       struct loading *l, const struct policy *old)
+static int swap_policy(const struct options *o, struct loading *l,
+		       const struct policy *old)
 {
 	char dir[PATH_MAX];
 	const char *pin = our_pin(o, old);
-	struct policy p;
 	int ret = EXIT_OK;
 
 	if (old->link_fd < 0)
@@ -259,37 +250,27 @@ static int swap_policy(const struct options *o, const struct btf *btf,
 		return fail_to_swap(old, ret);
 	if (*dir) {
 		unpin_maps(dir);
-		ret = policy_find(&p, btf, old->name);
-		if (ret)
-			return ret;
-		ret = pin_maps(dir, &p);
-		policy_close(&p);
+		ret = pin_maps(dir, old->name);
 		if (ret)
 			return fail_to_pin(dir, ret);
 	}
-	return put_policy(o, btf, old->name);
+	return put_policy(o, old->name);
 }
 
 int cmd_policy_swap(const struct options *o)
 {
 	struct loading l = {};
 	struct policy old;
-	struct btf *btf;
 	int ret;
 
-	ret = need_btf(&btf);
+	ret = need_btf() ?: policy_find(&old, o->args[0]);
 	if (ret)
 		return ret;
-	ret = policy_find(&old, btf, o->args[0]);
-	if (ret)
-		goto free_btf;
 	/* A disk is told a name: whatever comes takes the old one's. */
 	ret = loading_open(&l, o, o->args[1], old.name) ?:
-	      swap_policy(o, btf, &l, &old);
+	      swap_policy(o, &l, &old);
 	bpf_object__close(l.obj);
 	policy_close(&old);
-free_btf:
-	btf__free(btf);
 	return ret;
 }
 
@@ -310,15 +291,10 @@ int cmd_policy_unload(const struct options *o)
 {
 	struct json_object *obj;
 	struct policy p;
-	struct btf *btf;
 	const char *pin;
 	int ret;
 
-	ret = need_btf(&btf);
-	if (ret)
-		return ret;
-	ret = policy_find(&p, btf, o->args[0]);
-	btf__free(btf);
+	ret = need_btf() ?: policy_find(&p, o->args[0]);
 	if (ret)
 		return ret;
 	pin = our_pin(o, &p);

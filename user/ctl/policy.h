@@ -57,8 +57,8 @@ struct policy {
 	uint32_t	progs[MAX_MEMBERS];
 };
 
-/* The types of a kernel that has the feature; told if there are none. */
-int need_btf(struct btf **btf);
+/* A kernel that has the feature, and its types; told if there are none. */
+int need_btf(void);
 const struct btf_member *find_member(const struct btf *btf,
 				     const struct btf_type *t,
 				     const char *name);
@@ -67,17 +67,18 @@ const struct btf_member *find_member(const struct btf *btf,
  * policy_next - walk the policies that are registered
  * @p: out: the next one, to be closed
  * @id: map id to start behind
- * @btf: the kernel's
+ *
+ * Behind need_btf(), as what follows.
  *
  * Return: 1, 0 at the end, -errno
  */
-int policy_next(struct policy *p, uint32_t id, const struct btf *btf);
+int policy_next(struct policy *p, uint32_t id);
 void policy_close(struct policy *p);
 int fail_to_list(int err);
 
-int policy_lookup(struct policy *p, const struct btf *btf, const char *name);
+int policy_lookup(struct policy *p, const char *name);
 /* The same, and the failure is told. */
-int policy_find(struct policy *p, const struct btf *btf, const char *name);
+int policy_find(struct policy *p, const char *name);
 
 /**
  * struct maps - maps that the programs of a policy use
@@ -101,8 +102,7 @@ struct json_object *policy_disks(const char *name);
 /* The directory of the pins if we made them, or NULL. */
 const char *our_pin(const struct options *o, const struct policy *p);
 /* Tell all about it. */
-int put_policy(const struct options *o, const struct btf *btf,
-	       const char *name);
+int put_policy(const struct options *o, const char *name);
 
 /* ---- Loading ---- */
 
