@@ -242,6 +242,21 @@ const char *file_advice(const struct device *dev, unsigned int reason);
 void refusals_now(struct blk_dmabuf_features *now);
 unsigned int refused_since(const struct blk_dmabuf_features *before);
 
+/**
+ * struct infos - every registration of the kernel
+ * @infos: ascending ids, for free()
+ * @nr: how many
+ */
+struct infos {
+	struct blk_dmabuf_info	*infos;
+	unsigned int		nr;
+};
+
+/* 0, or -errno and there are none. */
+int infos_get(struct blkdmabuf_ctl *ctl, struct infos *all);
+/* NULL is any disk. */
+bool info_is_on(const struct blk_dmabuf_info *info, const dev_t *disk);
+
 int open_control(struct blkdmabuf_ctl **ctl, const char *pin);
 bool pin_exists(const char *dir);
 uint64_t huge_page_size(void);

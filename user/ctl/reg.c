@@ -23,22 +23,16 @@
  * @nr: how many
  */
 struct owned {
-	uint32_t	*ids;
+	uint32_t	ids[MAX_IDS];
 	unsigned int	nr;
 };
 
 static int owned_get(struct blkdmabuf_ctl *ctl, struct owned *owned)
 {
-	int ret;
+	int ret = blkdmabuf_owned(ctl, owned->ids, MAX_IDS);
 
-	owned->nr = 0;
-	owned->ids = calloc(MAX_IDS, sizeof(*owned->ids));
-	ret = owned->ids ? blkdmabuf_owned(ctl, owned->ids, MAX_IDS) : -ENOMEM;
-	if (ret < 0) {
-		free(owned->ids);
-		owned->ids = NULL;
+	if (ret < 0)
 		return fail(.what = "list registrations", .err = ret);
-	}
 	owned->nr = ret < MAX_IDS ? ret : MAX_IDS;
 	return EXIT_OK;
 }
@@ -53,41 +47,11 @@ static bool owned_has(const struct owned *owned, uint32_t id)
 	return false;
 }
 
-/* ---- All registrations ---- */
-
-/**
- * struct all - every registration of the kernel
- * @infos: ascending ids
- * @nr: how many
- */
-struct all {
-	struct blk_dmabuf_info	*infos;
-	unsigned int		nr;
-};
-
-static int all_get(struct blkdmabuf_ctl *ctl, struct all *all)
+static int all_get(struct blkdmabuf_ctl *ctl, struct infos *all)
 {
-	struct blk_dmabuf_info info = {}, *infos;
-	unsigned int room = 0;
-	int ret;
+	int ret = infos_get(ctl, all);
 
-	*all = (struct all) {};
-	while ((ret = blkdmabuf_next(ctl, info.id, &info)) > 0) {
-		if (all->nr == room) {
-			room = 2 * room + 16;
-			infos = reallocarray(all->infos, room, sizeof(*infos));
-			if (!infos) {
-				ret = -ENOMEM;
-				break;
-			}
-			all->infos = infos;
-		}
-		all->infos[all->nr++] = info;
-	}
-	if (!ret)
-		return EXIT_OK;
-	free(all->infos);
-	return fail(.what = "list registrations", .err = ret);
+	return ret ? fail(.what = "list registrations", .err = ret) : EXIT_OK;
 }
 
 /* Another registration of the same buffer? */
@@ -106,7 +70,7 @@ static bool mapped(const struct blk_dmabuf_info *info)
 }
 
 static struct json_object *shared_json(const struct blk_dmabuf_info *info,
-				       const struct all *all)
+				       const struct infos *all)
 {
 	struct json_object *list = json_object_new_array();
 	unsigned int i;
@@ -119,7 +83,7 @@ static struct json_object *shared_json(const struct blk_dmabuf_info *info,
 }
 
 static struct json_object *info_json(const struct blk_dmabuf_info *info,
-				     const struct all *all, bool pinned)
+				     const struct infos *all, bool pinned)
 {
 	struct json_object *obj = json_object_new_object();
 
@@ -252,7 +216,7 @@ static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 	struct blk_dmabuf_info info;
 	struct json_object *obj;
 	struct owned owned;
-	struct all all;
+	struct infos all;
 	bool pinned;
 	int ret;
 
@@ -261,14 +225,10 @@ static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 		return fail(.what = "find registration",
 			    .object = say("%u", id), .err = ret,
 			    .advice = "blkdmabufctl list");
-	ret = owned_get(ctl, &owned);
+	ret = owned_get(ctl, &owned) ?: all_get(ctl, &all);
 	if (ret)
 		return ret;
 	pinned = owned_has(&owned, id);
-	free(owned.ids);
-	ret = all_get(ctl, &all);
-	if (ret)
-		return ret;
 	obj = info_json(&info, &all, pinned);
 	free(all.infos);
 	if (!want_json)
@@ -517,13 +477,11 @@ int cmd_unregister(const struct options *o)
 		ret = open_any_control(o, &ctl);
 	if (ret)
 		return ret;
-	if (all) {
+	if (all)
 		ret = owned_get(ctl, &owned) ?:
 		      unregister_ids(ctl, owned.ids, owned.nr);
-		free(owned.ids);
-	} else {
+	else
 		ret = unregister_ids(ctl, &id, 1);
-	}
 	blkdmabuf_ctl_close(ctl);
 	return ret;
 }
@@ -610,26 +568,20 @@ static int list_all(struct blkdmabuf_ctl *ctl, const dev_t *disk)
 	const struct blk_dmabuf_info *info;
 	struct json_object *list;
 	struct owned owned;
-	struct all all;
+	struct infos all;
 	int ret;
 
-	ret = owned_get(ctl, &owned);
+	ret = owned_get(ctl, &owned) ?: all_get(ctl, &all);
 	if (ret)
 		return ret;
-	ret = all_get(ctl, &all);
-	if (ret) {
-		free(owned.ids);
-		return ret;
-	}
 	list = json_object_new_array();
 	for (info = all.infos; info < all.infos + all.nr; info++) {
-		if (disk && makedev(info->dev_major, info->dev_minor) != *disk)
+		if (!info_is_on(info, disk))
 			continue;
 		json_object_array_add(list, info_json(info, &all,
 					      owned_has(&owned, info->id)));
 	}
 	free(all.infos);
-	free(owned.ids);
 	tell_list(list_fields, list);
 	return EXIT_OK;
 }

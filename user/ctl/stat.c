@@ -53,21 +53,11 @@ struct inner {
 };
 
 /**
- * struct retried - the retries of each registration, as they were last
- * @infos: ascending ids
- * @nr: how many
- */
-struct retried {
-	struct blk_dmabuf_info	*infos;
-	unsigned int		nr;
-};
-
-/**
  * struct watcher - all of a running stat or top
  * @skel: the programs
  * @ctl: to look at registrations, which count their retries themselves
  * @disk: of whose registrations, NULL for all
- * @retried: before this interval
+ * @before: registrations before this interval, with their retries so far
  * @ios: I/Os of this interval
  * @refusals: refusals of this interval
  * @nr_cpus: values that an element of @ios has
@@ -84,7 +74,7 @@ struct watcher {
 	struct watch		*skel;
 	struct blkdmabuf_ctl	*ctl;
 	const dev_t		*disk;
-	struct retried		retried;
+	struct infos		before;
 	struct inner		ios;
 	struct inner		refusals;
 	int			nr_cpus;
@@ -276,49 +266,31 @@ static int read_refusals(int fd, struct report *r)
 	return errno == ENOENT ? 0 : -errno;
 }
 
-static int retried_add(struct retried *r, const struct blk_dmabuf_info *info)
-{
-	struct blk_dmabuf_info *infos;
-
-	infos = reallocarray(r->infos, r->nr + 1, sizeof(*infos));
-	if (!infos)
-		return -ENOMEM;
-	infos[r->nr++] = *info;
-	r->infos = infos;
-	return 0;
-}
-
 /* Both ascend in ids: @old follows @info. */
-static uint64_t retries_before(const struct retried *r, unsigned int *old,
+static uint64_t retries_before(const struct infos *before, unsigned int *old,
 			       const struct blk_dmabuf_info *info)
 {
-	while (*old < r->nr && r->infos[*old].id < info->id)
+	while (*old < before->nr && before->infos[*old].id < info->id)
 		(*old)++;
-	return *old < r->nr && r->infos[*old].id == info->id ?
-	       r->infos[*old].retries : 0;
+	return *old < before->nr && before->infos[*old].id == info->id ?
+	       before->infos[*old].retries : 0;
 }
 
 /* What was retried since this was called last. */
 static int take_retries(struct watcher *w, uint64_t *retries)
 {
-	struct blk_dmabuf_info info = {};
-	struct retried now = {};
+	const struct blk_dmabuf_info *info;
 	unsigned int old = 0;
-	int ret;
+	struct infos now;
+	int ret = infos_get(w->ctl, &now);
 
 	*retries = 0;
-	while ((ret = blkdmabuf_next(w->ctl, info.id, &info)) > 0) {
-		if (w->disk &&
-		    makedev(info.dev_major, info.dev_minor) != *w->disk)
-			continue;
-		*retries += info.retries - retries_before(&w->retried, &old,
-							  &info);
-		ret = retried_add(&now, &info);
-		if (ret)
-			break;
-	}
-	free(w->retried.infos);
-	w->retried = now;
+	for (info = now.infos; info < now.infos + now.nr; info++)
+		if (info_is_on(info, w->disk))
+			*retries += info->retries -
+				    retries_before(&w->before, &old, info);
+	free(w->before.infos);
+	w->before = now;
 	return ret;
 }
 
@@ -454,7 +426,7 @@ static void watcher_end(struct watcher *w)
 	report_free(&w->last);
 	watch__destroy(w->skel);
 	blkdmabuf_ctl_close(w->ctl);
-	free(w->retried.infos);
+	free(w->before.infos);
 	free(w->per_cpu);
 }
 

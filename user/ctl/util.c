@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "blkdmabufctl.h"
@@ -447,6 +448,39 @@ int need_kernel(void)
 		    .advice = ret == -EACCES ? NULL :
 		    "boot a kernel with CONFIG_BLK_DMABUF=y; "
 		    "'blkdmabufctl check' says more");
+}
+
+/* ---- Registrations ---- */
+
+int infos_get(struct blkdmabuf_ctl *ctl, struct infos *all)
+{
+	struct blk_dmabuf_info info = {}, *infos;
+	unsigned int room = 0;
+	int ret;
+
+	*all = (struct infos) {};
+	while ((ret = blkdmabuf_next(ctl, info.id, &info)) > 0) {
+		if (all->nr == room) {
+			room = 2 * room + 16;
+			infos = reallocarray(all->infos, room, sizeof(*infos));
+			if (!infos) {
+				ret = -ENOMEM;
+				break;
+			}
+			all->infos = infos;
+		}
+		all->infos[all->nr++] = info;
+	}
+	if (ret) {
+		free(all->infos);
+		*all = (struct infos) {};
+	}
+	return ret;
+}
+
+bool info_is_on(const struct blk_dmabuf_info *info, const dev_t *disk)
+{
+	return !disk || makedev(info->dev_major, info->dev_minor) == *disk;
 }
 
 bool pin_exists(const char *dir)
