@@ -402,29 +402,15 @@ static void open_channel(struct bench *b)
 
 static void find_policy(struct bench *b)
 {
-	const char *attr = queue_file(b, "dmabuf_policy"), *at;
-	char line[4096];
+	const char *name = policy_selected(policy_attr(b->dev.disk));
 
-	if (!read_line(attr, line, sizeof(line)))
-		return;
-	b->attr = strdup(attr);
-	at = strchr(line, '[');
-	if (at && sscanf(at, "[%63[^]]", b->policy) != 1)
-		*b->policy = 0;
-	if (!strcmp(b->policy, "none"))
-		*b->policy = 0;
+	if (name && strcmp(name, "none"))
+		snprintf(b->policy, sizeof(b->policy), "%s", name);
 }
 
 static int select_policy(const struct bench *b, const char *name)
 {
-	int fd = open(b->attr, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, name, strlen(name)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
+	return policy_write(policy_attr(b->dev.disk), name);
 }
 
 /* The row without a policy deselects it for as long as it runs. */
@@ -708,7 +694,6 @@ static void tear_down(struct bench *b)
 		close(b->t.ng);
 	if (b->dev.fd >= 0)
 		close(b->dev.fd);
-	free((char *)b->attr);
 	free(b->t.cpus);
 	free(b->rows);
 }

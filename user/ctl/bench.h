@@ -145,7 +145,6 @@ struct bench_row {
  * @max_command: what one command of NVMe passthrough can move
  * @ours: why the rows with a dma-buf have no numbers; empty if they do
  * @no_ng: the same for NVMe passthrough
- * @attr: file in sysfs that selects a policy, NULL if there is none
  * @policy: the policy that was selected; empty if there was none
  * @deselected: it is not selected now, because we said so
  * @rows: all of them
@@ -170,7 +169,6 @@ struct bench {
 	uint64_t		max_command;
 	char			ours[256];
 	char			no_ng[256];
-	const char		*attr;
 	char			policy[64];
 	bool			deselected;
 	struct bench_row		*rows;

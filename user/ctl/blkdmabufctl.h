@@ -84,6 +84,13 @@ static inline bool given(const struct options *o, enum option_id id)
 #define COMMAND(id, run, ...)	int run(const struct options *o);
 #include "cmdline.h"
 
+/* The file in sysfs that selects a disk's policy. */
+const char *policy_attr(dev_t disk);
+/* The name it has, "none" among them, or NULL. */
+const char *policy_selected(const char *attr);
+/* 0 or -errno. */
+int policy_write(const char *attr, const char *name);
+
 /* For completion: names of policies that are loaded, that could be loaded. */
 void policy_names(void (*tell)(const char *name, const char *prefix),
 		  const char *prefix);
@@ -233,6 +240,10 @@ int device_find_disk(const char *path, dev_t *disk);
 int device_channel(const struct device *dev, uint32_t flags,
 		   unsigned int *reason);
 int device_sysfs(dev_t disk, char *path, size_t len);
+/* Type of its group, or one of these; NULL: the disk is not in sysfs. */
+#define IOMMU_NONE	"none"
+#define IOMMU_VIRTUAL	"virtual"
+const char *device_iommu(dev_t disk);
 unsigned int device_leaves(dev_t disk, dev_t *leaves, unsigned int max);
 const char *file_system(int fd);
 const char *file_obstacle(int fd);

@@ -484,54 +484,36 @@ static const struct iommu_type {
 	enum verdict	verdict;
 	const char	*text;
 } iommu_types[] = {
-	{ "DMA", INFO, "translated, strict: each unmap is flushed at once" },
-	{ "DMA-FQ", INFO, "translated, lazy: unmaps are flushed in batches" },
-	{ "identity", INFO, "passthrough: addresses are physical" },
-	{ "blocked", NO, "blocked: the device can do no DMA" },
-	{ "unmanaged", NO, "translated by somebody else, such as vfio" },
+	{ IOMMU_NONE, INFO, "off: no IOMMU in front of the device" },
+	{ IOMMU_VIRTUAL, INFO, "a virtual device has none of its own" },
+	{ "DMA", INFO,
+	  "translated, strict: each unmap is flushed at once (DMA)" },
+	{ "DMA-FQ", INFO,
+	  "translated, lazy: unmaps are flushed in batches (DMA-FQ)" },
+	{ "identity", INFO, "passthrough: addresses are physical (identity)" },
+	{ "blocked", NO, "blocked: the device can do no DMA (blocked)" },
+	{ "unmanaged", NO,
+	  "translated by somebody else, such as vfio (unmanaged)" },
 };
 
-static void tell_iommu(struct checks *c, const char *name, const char *type)
-{
-	const struct iommu_type *t;
-
-	for (t = iommu_types; t < iommu_types + ARRAY_SIZE(iommu_types); t++) {
-		if (strcmp(t->type, type))
-			continue;
-		tell(c, "iommu", t->verdict,
-		     say("%s%s (%s)", name, t->text, type),
-		     "give its group's devices back to their own drivers");
-		return;
-	}
-	tell(c, "iommu", INFO, say("%s%s", name, type), NULL);
-}
-
-/* The device that does the DMA is the first one upwards that has a group. */
 static void check_iommu(struct checks *c, dev_t disk, const char *name)
 {
-	char dir[PATH_MAX], type[64];
-	char *slash;
+	const char *type = device_iommu(disk);
+	const struct iommu_type *t;
 
-	if (device_sysfs(disk, dir, sizeof(dir))) {
+	if (!type) {
 		tell(c, "iommu", INFO, "not known: the disk is not in sysfs",
 		     NULL);
 		return;
 	}
-	if (strstr(dir, "/devices/virtual/")) {
-		tell(c, "iommu", INFO, say("%sa virtual device has none of its "
-					   "own", name), NULL);
+	for (t = iommu_types; t < iommu_types + ARRAY_SIZE(iommu_types); t++) {
+		if (strcmp(t->type, type))
+			continue;
+		tell(c, "iommu", t->verdict, say("%s%s", name, t->text),
+		     "give its group's devices back to their own drivers");
 		return;
 	}
-	while ((slash = strrchr(dir, '/')) && slash != dir) {
-		if (read_line(say("%s/iommu_group/type", dir), type,
-			      sizeof(type))) {
-			tell_iommu(c, name, type);
-			return;
-		}
-		*slash = 0;
-	}
-	tell(c, "iommu", INFO, say("%soff: no IOMMU in front of the device",
-				   name), NULL);
+	tell(c, "iommu", INFO, say("%s%s", name, type), NULL);
 }
 
 #define NVME_IDENTIFY		0x06
@@ -596,19 +578,12 @@ static void check_queues(struct checks *c, dev_t leaf, const char *name)
 
 static void check_policy(struct checks *c, const struct device *dev)
 {
-	char dir[PATH_MAX], line[256], *start, *end;
+	const char *name = policy_selected(policy_attr(dev->disk));
 
-	if (!dev->disk || device_sysfs(dev->disk, dir, sizeof(dir)) ||
-	    !read_line(say("%s/queue/dmabuf_policy", dir), line, sizeof(line)))
-		return;
-	start = strchr(line, '[');
-	end = start ? strchr(start, ']') : NULL;
-	if (!end)
-		return;
-	*end = 0;
-	tell(c, "policy", INFO, !strcmp(start + 1, "none") ? "none" :
-	     say("%s decides who may bind what, and where I/O goes",
-		 start + 1), NULL);
+	if (dev->disk && name)
+		tell(c, "policy", INFO, strcmp(name, "none") ?
+		     say("%s decides who may bind what, and where I/O goes",
+			 name) : name, NULL);
 }
 
 /* What does the DMA, below a file or a stack by name. */

@@ -28,6 +28,24 @@ int device_sysfs(dev_t disk, char *path, size_t len)
 	return 0;
 }
 
+/* The device that does the DMA is the first one upwards that has a group. */
+const char *device_iommu(dev_t disk)
+{
+	char dir[PATH_MAX], type[64], *slash;
+
+	if (device_sysfs(disk, dir, sizeof(dir)))
+		return NULL;
+	if (strstr(dir, "/devices/virtual/"))
+		return IOMMU_VIRTUAL;
+	while ((slash = strrchr(dir, '/')) && slash != dir) {
+		if (read_line(say("%s/iommu_group/type", dir), type,
+			      sizeof(type)))
+			return say("%s", type);
+		*slash = 0;
+	}
+	return IOMMU_NONE;
+}
+
 static bool read_dev(const char *path, dev_t *dev)
 {
 	unsigned int maj, min;

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "blkdmabufctl.h"
@@ -26,13 +27,19 @@ static const char *attr_disk(const char *path)
 	return say("%.*s", (int)strcspn(disk, "/"), disk);
 }
 
-/* The policy in brackets. */
-static bool attr_selected(const char *path, const char *name)
+const char *policy_attr(dev_t disk)
 {
-	char line[4096];
+	return say("/sys/dev/block/%u:%u/queue/dmabuf_policy", major(disk),
+		   minor(disk));
+}
 
-	return read_line(path, line, sizeof(line)) &&
-	       strstr(line, say("[%s]", name));
+/* It is in brackets. */
+const char *policy_selected(const char *attr)
+{
+	char line[4096], *at;
+
+	at = read_line(attr, line, sizeof(line)) ? strchr(line, '[') : NULL;
+	return at ? say("%.*s", (int)strcspn(at + 1, "]"), at + 1) : NULL;
 }
 
 void policy_names(void (*tell)(const char *name, const char *prefix),
@@ -60,7 +67,7 @@ struct json_object *policy_disks(const char *name)
 	if (glob(ATTRS, 0, NULL, &attrs))
 		return list;
 	for (i = 0; i < attrs.gl_pathc; i++)
-		if (attr_selected(attrs.gl_pathv[i], name))
+		if (!strcmp(policy_selected(attrs.gl_pathv[i]) ?: "", name))
 			json_object_array_add(list, json_object_new_string(
 					      attr_disk(attrs.gl_pathv[i])));
 	globfree(&attrs);
@@ -69,32 +76,38 @@ struct json_object *policy_disks(const char *name)
 
 /* ---- select, attach, detach ---- */
 
-static int select_policy(const char *path, const char *attr, const char *name)
+int policy_write(const char *attr, const char *name)
 {
-	const char *advice = NULL;
-	ssize_t ret = -1;
-	int fd, err;
+	int fd = open(attr, O_WRONLY | O_CLOEXEC), err = 0;
 
-	fd = open(attr, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0)
-		ret = write(fd, name, strlen(name));
-	err = errno;
-	if (fd >= 0)
-		close(fd);
-	if (ret >= 0)
-		return EXIT_OK;
-	if (fd < 0 && err == ENOENT)
+	if (fd < 0)
+		return -errno;
+	if (write(fd, name, strlen(name)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int select_policy(const char *path, dev_t disk, const char *name)
+{
+	const char *attr = policy_attr(disk), *advice = NULL;
+	int err;
+
+	if (access(attr, F_OK))
 		return fail(.what = "select a policy for", .object = path,
 			    .err = -EOPNOTSUPP, .reason = BLK_DMABUF_NO_DRIVER);
-	if (err == ENOENT)
+	err = policy_write(attr, name);
+	if (!err)
+		return EXIT_OK;
+	if (err == -ENOENT)
 		advice = "blkdmabufctl policy list, or policy load";
-	else if (err == EOPNOTSUPP)
+	else if (err == -EOPNOTSUPP)
 		advice = say("blkdmabufctl check %s says why", path);
-	else if (err != EACCES && err != EPERM)
+	else if (err != -EACCES && err != -EPERM)
 		advice = "the policy's init refused this disk: see the head "
 			 "of its file";
 	return fail(.what = say("select policy %s for", name), .object = path,
-		    .err = -err, .advice = advice);
+		    .err = err, .advice = advice);
 }
 
 static int select_on(const char *path, const char *name)
@@ -112,7 +125,7 @@ static int select_on(const char *path, const char *name)
 	if (ret)
 		return fail(.what = "find in sysfs", .object = path,
 			    .err = ret);
-	ret = select_policy(path, say("%s/queue/dmabuf_policy", dir), name);
+	ret = select_policy(path, dev.disk, name);
 	if (ret)
 		return ret;
 	disk = basename(dir);

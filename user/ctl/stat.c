@@ -346,13 +346,6 @@ static int take_report(struct watcher *w)
 
 /* ---- Loading ---- */
 
-static int quiet(enum libbpf_print_level level __attribute__((unused)),
-		 const char *fmt __attribute__((unused)),
-		 va_list args __attribute__((unused)))
-{
-	return 0;
-}
-
 static int start_maps(struct watcher *w)
 {
 	int none, ret;
@@ -412,7 +405,7 @@ static int watcher_start(struct watcher *w)
 		return ret;
 	/* Errors are told; who wants the story sets LIBBPF_LOG_LEVEL. */
 	if (!getenv("LIBBPF_LOG_LEVEL"))
-		libbpf_set_print(quiet);
+		libbpf_set_print(NULL);
 	ret = load(w);
 	if (!ret)
 		return EXIT_OK;

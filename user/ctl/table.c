@@ -75,22 +75,15 @@ static double ratio(struct bench *b, struct bench_row *row)
 
 static const char *iommu_mode(const struct bench *b)
 {
-	char dir[PATH_MAX], type[32], *slash;
+	const char *type = device_iommu(b->dev.disk);
 
 	/* Of a stack of disks each may have another one. */
-	if (device_sysfs(b->dev.disk, dir, sizeof(dir)) ||
-	    strstr(dir, "/devices/virtual/"))
+	if (!type || !strcmp(type, IOMMU_VIRTUAL))
 		return NULL;
-	while ((slash = strrchr(dir, '/')) && slash != dir) {
-		if (read_line(say("%s/iommu_group/type", dir), type,
-			      sizeof(type)))
-			return !strcmp(type, "DMA") ? "strict" :
-			       !strcmp(type, "DMA-FQ") ? "lazy" :
-			       !strcmp(type, "identity") ? "passthrough" :
-			       say("%s", type);
-		*slash = 0;
-	}
-	return "off";
+	return !strcmp(type, IOMMU_NONE) ? "off" :
+	       !strcmp(type, "DMA") ? "strict" :
+	       !strcmp(type, "DMA-FQ") ? "lazy" :
+	       !strcmp(type, "identity") ? "passthrough" : type;
 }
 
 /* ---- JSON ---- */

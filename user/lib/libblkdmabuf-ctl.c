@@ -27,13 +27,6 @@ struct blkdmabuf_ctl {
 	struct minimal	*skel;
 };
 
-static int quiet(enum libbpf_print_level level __attribute__((unused)),
-		 const char *fmt __attribute__((unused)),
-		 va_list args __attribute__((unused)))
-{
-	return 0;
-}
-
 bool pins_on_bpffs(const char *path)
 {
 	char dir[PATH_MAX];
@@ -185,7 +178,7 @@ int blkdmabuf_ctl_open(struct blkdmabuf_ctl **ctl, const char *pin_dir)
 		return -ENOMEM;
 	/* Errors are returned; who wants the story sets LIBBPF_LOG_LEVEL. */
 	if (!getenv("LIBBPF_LOG_LEVEL"))
-		old = libbpf_set_print(quiet);
+		old = libbpf_set_print(NULL);
 	ret = load(c, pin_dir);
 	if (old)
 		libbpf_set_print(old);
