@@ -80,20 +80,20 @@ struct engine_file {
 	uint32_t	slot[MAX_BUFFERS];
 };
 
-#define OPT(opt_name, long_name, opt_type, member, text)		\
+#define OPT(opt_name, opt_type, member, opt_def, long_name, text)	\
 	.name		= opt_name,					\
 	.lname		= long_name,					\
 	.type		= opt_type,					\
 	.off1		= offsetof(struct engine_options, member),	\
+	.def		= opt_def,					\
 	.help		= text,						\
 	.category	= FIO_OPT_C_ENGINE,				\
 	.group		= FIO_OPT_G_INVALID
 
 static struct fio_option options[] = {
 	{
-		OPT("buffer", "Kind of buffer", FIO_OPT_STR, kind,
+		OPT("buffer", FIO_OPT_STR, kind, "udmabuf", "Kind of buffer",
 		    "Memory that the dma-bufs are made of"),
-		.def	= "udmabuf",
 		.posval	= {
 			{ .ival = "udmabuf", .oval = KIND_UDMABUF,
 			  .help = "ordinary memory" },
@@ -105,53 +105,27 @@ static struct fio_option options[] = {
 			  .help = "a dma-heap, see heap" },
 		},
 	},
+	{ OPT("heap", FIO_OPT_STR_STORE, heap, "system", "dma-heap",
+	      "Name below /dev/dma_heap, for buffer=heap") },
 	{
-		OPT("heap", "dma-heap", FIO_OPT_STR_STORE, heap,
-		    "Name below /dev/dma_heap, for buffer=heap"),
-		.def	= "system",
-	},
-	{
-		OPT("buffers", "Number of buffers", FIO_OPT_INT, buffers,
+		OPT("buffers", FIO_OPT_INT, buffers, "1", "Number of buffers",
 		    "Spread the I/O memory over so many dma-bufs"),
-		.def	= "1",
 		.minval	= 1,
 		.maxval	= MAX_BUFFERS,
 	},
-	{
-		OPT("id", "Registration", FIO_OPT_INT, id,
-		    "Use the dma-buf of this registration"),
-		.def	= "0",
-	},
-	{
-		OPT("buf_offset", "Offset in the buffer", FIO_OPT_INT,
-		    buf_offset, "Start there in the dma-buf of id"),
-		.def	= "0",
-	},
-	{
-		OPT("slot", "Slot", FIO_OPT_INT, slot,
-		    "Slot of the first buffer, the others follow"),
-		.def	= "0",
-	},
-	{
-		OPT("any_slot", "Slot of the policy", FIO_OPT_BOOL, any_slot,
-		    "Leave the slot of an I/O to the policy"),
-		.def	= "0",
-	},
-	{
-		OPT("hint", "Hint", FIO_OPT_INT, hint,
-		    "Hint for the policy"),
-		.def	= "0",
-	},
-	{
-		OPT("piece", "Bytes of a piece", FIO_OPT_INT, piece,
-		    "Name the memory of an I/O in pieces of so many bytes"),
-		.def	= "0",
-	},
-	{
-		OPT("hipri", "Polled I/O", FIO_OPT_BOOL, hipri,
-		    "Poll for completions (IORING_SETUP_IOPOLL)"),
-		.def	= "0",
-	},
+	{ OPT("id", FIO_OPT_INT, id, "0", "Registration",
+	      "Use the dma-buf of this registration") },
+	{ OPT("buf_offset", FIO_OPT_INT, buf_offset, "0",
+	      "Offset in the buffer", "Start there in the dma-buf of id") },
+	{ OPT("slot", FIO_OPT_INT, slot, "0", "Slot",
+	      "Slot of the first buffer, the others follow") },
+	{ OPT("any_slot", FIO_OPT_BOOL, any_slot, "0", "Slot of the policy",
+	      "Leave the slot of an I/O to the policy") },
+	{ OPT("hint", FIO_OPT_INT, hint, "0", "Hint", "Hint for the policy") },
+	{ OPT("piece", FIO_OPT_INT, piece, "0", "Bytes of a piece",
+	      "Name the memory of an I/O in pieces of so many bytes") },
+	{ OPT("hipri", FIO_OPT_BOOL, hipri, "0", "Polled I/O",
+	      "Poll for completions (IORING_SETUP_IOPOLL)") },
 	{ .name = NULL },
 };
 
