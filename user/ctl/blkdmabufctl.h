@@ -327,6 +327,8 @@ struct checks {
 
 void tell(struct checks *c, const char *name, enum verdict verdict,
 	  const char *text, const char *advice);
+/* What is neither good nor bad, as printf() takes it. */
+#define note(c, name, ...)	tell(c, name, INFO, say(__VA_ARGS__), NULL)
 
 /**
  * struct buffer - a dma-buf to try it with

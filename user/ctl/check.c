@@ -181,8 +181,7 @@ static void check_boot(struct checks *c)
 					       "%s%s", at ? " " : "", word);
 			break;
 		}
-	tell(c, "boot", INFO, at ? found : "nothing said about IOMMU or PCI",
-	     NULL);
+	note(c, "boot", "%s", at ? found : "nothing said about IOMMU or PCI");
 }
 
 static const struct {
@@ -229,8 +228,8 @@ static void check_config(struct checks *c)
 	uname(&uts);
 	if (!config_has("/proc/config.gz", &have) &&
 	    !config_has(say("/boot/config-%s", uts.release), &have)) {
-		tell(c, "config", INFO, "not known: neither /proc/config.gz "
-		     "nor a file in /boot", NULL);
+		note(c, "config",
+		     "not known: neither /proc/config.gz nor a file in /boot");
 		return;
 	}
 	for (i = 0; i < ARRAY_SIZE(config_options); i++) {
@@ -241,8 +240,8 @@ static void check_config(struct checks *c)
 			snprintf(to + strlen(to), sizeof(has) - strlen(to),
 				 " (%s)", config_options[i].use);
 	}
-	tell(c, "config", INFO, say("has%s%s%s", *has ? has : " none",
-				    *lacks ? "; lacks" : "", lacks), NULL);
+	note(c, "config", "has%s%s%s", *has ? has : " none",
+	     *lacks ? "; lacks" : "", lacks);
 }
 
 /* ---- File ---- */
@@ -254,13 +253,11 @@ static void check_file_system(struct checks *c, const struct device *dev)
 
 	if (dev->disk && !fstat(dev->fd, &st) &&
 	    !device_sysfs(st.st_dev, dir, sizeof(dir)))
-		tell(c, "filesystem", INFO,
-		     say("%s on %s", file_system(dev->fd), basename(dir)),
-		     NULL);
+		note(c, "filesystem", "%s on %s", file_system(dev->fd),
+		     basename(dir));
 	else
-		tell(c, "filesystem", INFO,
-		     say("%s, which names no block device",
-			 file_system(dev->fd)), NULL);
+		note(c, "filesystem", "%s, which names no block device",
+		     file_system(dev->fd));
 }
 
 static const char *refusal_text(const struct device *dev, unsigned int reason,
@@ -286,18 +283,17 @@ static void check_direct_io(struct checks *c, const struct device *dev)
 
 	if (statx(dev->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) ||
 	    !(stx.stx_mask & STATX_DIOALIGN))
-		tell(c, "direct-io", INFO, "the file system does not tell "
-		     "whether it does it", NULL);
+		note(c, "direct-io",
+		     "the file system does not tell whether it does it");
 	else if (!stx.stx_dio_offset_align)
 		tell(c, "direct-io", c->copy ? INFO : NO,
 		     say("none: the file is %s", file_obstacle(dev->fd) ?:
 			 "of a kind that takes none"),
 		     refusal_advice(dev, BLK_DMABUF_FILE));
 	else
-		tell(c, "direct-io", INFO,
-		     say("in multiples of %u bytes, memory in multiples of %u",
-			 stx.stx_dio_offset_align, stx.stx_dio_mem_align),
-		     NULL);
+		note(c, "direct-io",
+		     "in multiples of %u bytes, memory in multiples of %u",
+		     stx.stx_dio_offset_align, stx.stx_dio_mem_align);
 }
 
 /* Only the kernel knows which file systems and files it takes. */
@@ -502,8 +498,7 @@ static void check_iommu(struct checks *c, dev_t disk, const char *name)
 	const struct iommu_type *t;
 
 	if (!type) {
-		tell(c, "iommu", INFO, "not known: the disk is not in sysfs",
-		     NULL);
+		note(c, "iommu", "not known: the disk is not in sysfs");
 		return;
 	}
 	for (t = iommu_types; t < iommu_types + ARRAY_SIZE(iommu_types); t++) {
@@ -513,7 +508,7 @@ static void check_iommu(struct checks *c, dev_t disk, const char *name)
 		     "give its group's devices back to their own drivers");
 		return;
 	}
-	tell(c, "iommu", INFO, say("%s%s", name, type), NULL);
+	note(c, "iommu", "%s%s", name, type);
 }
 
 #define NVME_IDENTIFY		0x06
@@ -534,11 +529,9 @@ static void check_nvme(struct checks *c, int fd, const char *name)
 	/* Not NVMe, or not permitted: nothing to tell. */
 	if (ioctl(fd, NVME_IOCTL_ADMIN_CMD, &cmd))
 		return;
-	tell(c, "nvme", INFO, say("%s%s", name, data[NVME_CTRL_SGLS] & 3 ?
-				  "the controller knows SGLs and PRPs" :
-				  "the controller knows PRPs only: inner "
-				  "ranges of a buffer must be whole pages"),
-	     NULL);
+	note(c, "nvme", "%sthe controller knows %s", name,
+	     data[NVME_CTRL_SGLS] & 3 ? "SGLs and PRPs" :
+	     "PRPs only: inner ranges of a buffer must be whole pages");
 }
 
 #define MAX_QUEUES	64
@@ -571,9 +564,8 @@ static void check_queues(struct checks *c, dev_t leaf, const char *name)
 		return;
 	nr = list_queues(dir, text, sizeof(text));
 	if (nr)
-		tell(c, "queues", INFO, say("%s%u%s, by CPU: %s", name, nr,
-					    nr == MAX_QUEUES ? " or more" : "",
-					    text), NULL);
+		note(c, "queues", "%s%u%s, by CPU: %s", name, nr,
+		     nr == MAX_QUEUES ? " or more" : "", text);
 }
 
 static void check_policy(struct checks *c, const struct device *dev)
@@ -581,9 +573,8 @@ static void check_policy(struct checks *c, const struct device *dev)
 	const char *name = policy_selected(policy_attr(dev->disk));
 
 	if (dev->disk && name)
-		tell(c, "policy", INFO, strcmp(name, "none") ?
-		     say("%s decides who may bind what, and where I/O goes",
-			 name) : name, NULL);
+		note(c, "policy", "%s%s", name, strcmp(name, "none") ?
+		     " decides who may bind what, and where I/O goes" : "");
 }
 
 /* What does the DMA, below a file or a stack by name. */
@@ -627,20 +618,19 @@ static void check_limits(struct checks *c, const struct device *dev)
 	if (chan < 0)
 		return;
 	if (!blkdmabuf_limits(chan, &lim)) {
-		tell(c, "size", INFO,
-		     lim.write_block_size == lim.block_size ?
-		     say("%s in blocks of %u bytes",
-			 human_size(lim.bytes), lim.block_size) :
-		     say("%s, read in blocks of %u bytes, written in blocks of "
-			 "%u", human_size(lim.bytes), lim.block_size,
-			 lim.write_block_size), NULL);
+		if (lim.write_block_size == lim.block_size)
+			note(c, "size", "%s in blocks of %u bytes",
+			     human_size(lim.bytes), lim.block_size);
+		else
+			note(c, "size", "%s, read in blocks of %u bytes, "
+			     "written in blocks of %u", human_size(lim.bytes),
+			     lim.block_size, lim.write_block_size);
 		/* Of a device that takes no such request there is no size. */
 		if (lim.max_io)
-			tell(c, "request", INFO,
-			     say("up to %s in %u ranges, buffer offsets in "
-				 "multiples of %u, pieces in those of %u",
-				 human_size(lim.max_io), lim.max_ranges,
-				 lim.dma_alignment, lim.vec_align), NULL);
+			note(c, "request", "up to %s in %u ranges, buffer "
+			     "offsets in multiples of %u, pieces in those of "
+			     "%u", human_size(lim.max_io), lim.max_ranges,
+			     lim.dma_alignment, lim.vec_align);
 	}
 	close(chan);
 }

@@ -529,17 +529,16 @@ static void tell_driver(struct checks *c, const struct netif *nic)
 	if (!read_line(say("/sys/class/net/%s/device/dma_mask_bits", nic->name),
 		       mask, sizeof(mask)))
 		*mask = 0;
-	tell(c, "nic", INFO,
-	     say("%s, driver %s, %s%s%s", nic->name, *nic->driver ?
-		 nic->driver : "none", nic->up ? "up" : "down",
-		 *mask ? ", DMA mask of bits: " : "", mask), NULL);
+	note(c, "nic", "%s, driver %s, %s%s%s", nic->name,
+	     *nic->driver ? nic->driver : "none", nic->up ? "up" : "down",
+	     *mask ? ", DMA mask of bits: " : "", mask);
 }
 
 static void tell_rings(struct checks *c, const struct netif *nic)
 {
 	if (!nic->rings) {
-		tell(c, "split", INFO, "not known: the driver or the kernel "
-		     "tells nothing about rings", NULL);
+		note(c, "split", "not known: the driver or the kernel tells "
+		     "nothing about rings");
 		return;
 	}
 	tell(c, "split", nic->split == SPLIT_ON ? YES : NO,
