@@ -172,15 +172,6 @@ static void prep_passthrough(const struct bench_target *t,
 	memcpy(sqe->cmd, &cmd, sizeof(cmd));
 }
 
-static void prep_ours(const struct bench_target *t, struct io_uring_sqe *sqe,
-		      uint64_t pos, uint32_t size, uint64_t offset)
-{
-	if (t->write)
-		blkdmabuf_prep_write(sqe, 0, pos, size, t->slot, offset, 0);
-	else
-		blkdmabuf_prep_read(sqe, 0, pos, size, t->slot, offset, 0);
-}
-
 static void prep(struct worker *w, struct io_uring_sqe *sqe, unsigned int lane)
 {
 	const struct bench_target *t = w->run->t;
@@ -202,7 +193,8 @@ static void prep(struct worker *w, struct io_uring_sqe *sqe, unsigned int lane)
 		prep_passthrough(t, sqe, pos, size, mem);
 		break;
 	default:
-		prep_ours(t, sqe, pos, size, offset);
+		(t->write ? blkdmabuf_prep_write : blkdmabuf_prep_read)
+			(sqe, 0, pos, size, t->slot, offset, 0);
 		break;
 	}
 	/* All but the first use file 0 of those registered. */

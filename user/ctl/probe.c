@@ -121,10 +121,8 @@ static int buffer_io(struct probe *p, bool write)
 	struct blkdmabuf_done done = {};
 	int ret;
 
-	ret = write ? blkdmabuf_queue_write(p->queue, p->chan, p->pos, p->len,
-					    p->slot, 0, 0, 0) :
-		      blkdmabuf_queue_read(p->queue, p->chan, p->pos, p->len,
-					   p->slot, 0, 0, 0);
+	ret = (write ? blkdmabuf_queue_write : blkdmabuf_queue_read)
+	      (p->queue, p->chan, p->pos, p->len, p->slot, 0, 0, 0);
 	while (!ret) {
 		ret = blkdmabuf_queue_reap(p->queue, &done, 1, 1);
 		if (ret == -EINTR)

@@ -250,14 +250,9 @@ static void queue_io(struct engine *e, struct chunk *c)
 	uint64_t user = c - e->chunks;
 	int ret;
 
-	if (fill)
-		ret = blkdmabuf_queue_read(e->queue, end->chan, pos, len,
-					   end->slot, c->buf + c->moved, 0,
-					   user);
-	else
-		ret = blkdmabuf_queue_write(e->queue, end->chan, pos, len,
-					    end->slot, c->buf + c->moved, 0,
-					    user);
+	ret = (fill ? blkdmabuf_queue_read : blkdmabuf_queue_write)
+	      (e->queue, end->chan, pos, len, end->slot, c->buf + c->moved, 0,
+	       user);
 	/* The queue is as deep as there are chunks. */
 	if (ret)
 		stop_at(e, ret, "queue I/O", end, c->at);

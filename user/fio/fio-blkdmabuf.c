@@ -396,12 +396,8 @@ static void prep_pieces(struct thread_data *td, struct io_uring_sqe *sqe,
 		offset += len;
 		left -= len;
 	}
-	if (io_u->ddir == DDIR_READ)
-		blkdmabuf_prep_readv(sqe, ef->chan, io_u->offset, vecs, nr,
-				     o->hint);
-	else
-		blkdmabuf_prep_writev(sqe, ef->chan, io_u->offset, vecs, nr,
-				      o->hint);
+	(io_u->ddir == DDIR_READ ? blkdmabuf_prep_readv : blkdmabuf_prep_writev)
+		(sqe, ef->chan, io_u->offset, vecs, nr, o->hint);
 }
 
 static void prep(struct thread_data *td, struct io_uring_sqe *sqe,
@@ -417,12 +413,11 @@ static void prep(struct thread_data *td, struct io_uring_sqe *sqe,
 
 	if (o->piece)
 		prep_pieces(td, sqe, io_u, slot, offset);
-	else if (io_u->ddir == DDIR_READ)
-		blkdmabuf_prep_read(sqe, ef->chan, io_u->offset,
-				    io_u->xfer_buflen, slot, offset, o->hint);
 	else
-		blkdmabuf_prep_write(sqe, ef->chan, io_u->offset,
-				     io_u->xfer_buflen, slot, offset, o->hint);
+		(io_u->ddir == DDIR_READ ? blkdmabuf_prep_read :
+					   blkdmabuf_prep_write)
+			(sqe, ef->chan, io_u->offset, io_u->xfer_buflen, slot,
+			 offset, o->hint);
 	io_uring_sqe_set_data(sqe, io_u);
 }
 
