@@ -246,18 +246,12 @@ static bool devmem_receive(struct wire *w)
 	return !wire_stopping(w) && !w->ended;
 }
 
-static void devmem_free(struct wire *w)
-{
-	(void)w;
-}
-
 const struct engine engine_devmem = {
 	.name		= "devmem",
 	.bind		= devmem_bind,
 	.receive	= devmem_receive,
 	.release	= devmem_release,
 	.give_back	= devmem_give_back,
-	.free		= devmem_free,
 };
 
 /* ---- The connection ---- */
@@ -315,7 +309,8 @@ static void run(struct wire *w)
 		more = w->engine->receive(w);
 		sink_flush(w);
 		wire_wait(w, !more);
-		w->engine->give_back(w);
+		if (w->engine->give_back)
+			w->engine->give_back(w);
 		w->done = sink_arrived(w);
 		show_progress(&w->progress, w->done, w->length, false);
 	}
@@ -451,7 +446,8 @@ int cmd_receive(const struct options *o)
 	      wire_ring(&w) ?:
 	      w.engine->bind(&w) ?:
 	      receive(&w);
-	w.engine->free(&w);
+	if (w.engine->free)
+		w.engine->free(&w);
 	wire_close(&w);
 	return ret;
 }

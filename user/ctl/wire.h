@@ -194,10 +194,10 @@ struct wire;
  * @bind: give the buffer to the queues; exit code
  * @receive: take some of what came, or see to it that we are told when something
  *	comes; is there more to take?
- * @complete: a completion of its own
+ * @complete: a completion of its own; may be NULL
  * @release: the storage has a piece
- * @give_back: hand over what was released
- * @free: end what @bind began, once nothing is in flight
+ * @give_back: hand over what was released; may be NULL
+ * @free: end what @bind began, once nothing is in flight; may be NULL
  */
 struct engine {
 	const char	*name;

@@ -204,6 +204,7 @@ static void flush_refill(struct wire *w)
 			  .object = w->nic.name, .err = ret);
 }
 
+/* The kernel looks into the refill ring when it needs memory. */
 static void zcrx_release(struct wire *w, const struct piece *p)
 {
 	struct zcrx *z = w->zcrx;
@@ -215,12 +216,6 @@ static void zcrx_release(struct wire *w, const struct piece *p)
 		.off = p->offset | z->token, .len = p->len,
 	};
 	__atomic_store_n(z->tail, tail + 1, __ATOMIC_RELEASE);
-}
-
-/* The kernel looks into the refill ring when it needs memory. */
-static void zcrx_give_back(struct wire *w)
-{
-	(void)w;
 }
 
 /* The queue gets its own memory back when the ring ends. */
@@ -245,6 +240,5 @@ const struct engine engine_zcrx = {
 	.receive	= zcrx_receive,
 	.complete	= zcrx_complete,
 	.release	= zcrx_release,
-	.give_back	= zcrx_give_back,
 	.free		= zcrx_free,
 };
