@@ -460,7 +460,7 @@ static bool asks_for_json(char **argv)
 
 /* ---- Completion ---- */
 
-static void offer(const char *word, const char *prefix, const char *before)
+void offer(const char *word, const char *prefix, const char *before)
 {
 	size_t skip = strlen(before), len = strlen(prefix);
 
@@ -486,20 +486,12 @@ static void offer_ids(const char *prefix)
 {
 	struct blk_dmabuf_info info = {};
 	struct blkdmabuf_ctl *ctl;
-	char id[16];
 
 	if (blkdmabuf_ctl_open(&ctl, NULL))
 		return;
-	while (blkdmabuf_next(ctl, info.id, &info) > 0) {
-		snprintf(id, sizeof(id), "%u", info.id);
-		offer(id, prefix, "");
-	}
+	while (blkdmabuf_next(ctl, info.id, &info) > 0)
+		offer(say("%u", info.id), prefix, "");
 	blkdmabuf_ctl_close(ctl);
-}
-
-static void offer_name(const char *name, const char *prefix)
-{
-	offer(name, prefix, "");
 }
 
 static void offer_kind(enum kind kind, const char *prefix)
@@ -526,10 +518,10 @@ static void offer_kind(enum kind kind, const char *prefix)
 		offer_dir("/sys/class/net", prefix, "");
 		break;
 	case K_POLICY:
-		policy_names(offer_name, prefix);
+		offer_policies(prefix);
 		break;
 	case K_POLICY_FILE:
-		policy_files(offer_name, prefix);
+		offer_policy_files(prefix);
 		break;
 	case K_NONE:
 	case K_FILE:

@@ -92,10 +92,10 @@ const char *policy_selected(const char *attr);
 int policy_write(const char *attr, const char *name);
 
 /* For completion: names of policies that are loaded, that could be loaded. */
-void policy_names(void (*tell)(const char *name, const char *prefix),
-		  const char *prefix);
-void policy_files(void (*tell)(const char *name, const char *prefix),
-		  const char *prefix);
+void offer_policies(const char *prefix);
+void offer_policy_files(const char *prefix);
+/* A word that the one which begins with @prefix could become. */
+void offer(const char *word, const char *prefix, const char *before);
 
 /* ---- Telling ---- */
 

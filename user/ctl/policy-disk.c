@@ -42,8 +42,7 @@ const char *policy_selected(const char *attr)
 	return at ? say("%.*s", (int)strcspn(at + 1, "]"), at + 1) : NULL;
 }
 
-void policy_names(void (*tell)(const char *name, const char *prefix),
-		  const char *prefix)
+void offer_policies(const char *prefix)
 {
 	char line[4096], *word, *save = NULL;
 	glob_t attrs;
@@ -54,7 +53,7 @@ void policy_names(void (*tell)(const char *name, const char *prefix),
 		for (word = strtok_r(line, " []", &save); word;
 		     word = strtok_r(NULL, " []", &save))
 			if (strcmp(word, "none"))
-				tell(word, prefix);
+				offer(word, prefix, "");
 	globfree(&attrs);
 }
 

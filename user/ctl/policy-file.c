@@ -104,8 +104,7 @@ static int policy_file(const char *arg, char path[PATH_MAX])
 				  "with %s" SUFFIX ">", arg));
 }
 
-void policy_files(void (*tell)(const char *name, const char *prefix),
-		  const char *prefix)
+void offer_policy_files(const char *prefix)
 {
 	const char *dir;
 	unsigned int i;
@@ -120,7 +119,7 @@ void policy_files(void (*tell)(const char *name, const char *prefix),
 			char *name = basename(found.gl_pathv[n]);
 
 			name[strlen(name) - strlen(SUFFIX)] = 0;
-			tell(name, prefix);
+			offer(name, prefix, "");
 		}
 		globfree(&found);
 	}
