@@ -283,22 +283,9 @@ int knob_set(struct bpf_object *obj, const char *assign)
 
 /* ---- Showing ---- */
 
-struct text {
-	char	buf[TEXT_MAX];
-	size_t	len;
-};
-
-static void text_add(void *ctx, const char *fmt, va_list args)
+static void text_add(void *f, const char *fmt, va_list args)
 {
-	struct text *text = ctx;
-	int n;
-
-	if (text->len >= sizeof(text->buf) - 1)
-		return;
-	n = vsnprintf(text->buf + text->len, sizeof(text->buf) - text->len,
-		      fmt, args);
-	if (n > 0)
-		text->len += n;
+	vfprintf(f, fmt, args);
 }
 
 /* What is neither a number nor a string, in C's notation. */
@@ -307,16 +294,20 @@ static const char *var_text(const struct btf *btf, const struct var *var,
 {
 	DECLARE_LIBBPF_OPTS(btf_dump_type_data_opts, opts,
 			    .compact = true, .skip_names = true);
-	struct text text = {};
+	char text[TEXT_MAX] = "";
 	struct btf_dump *dump;
+	FILE *f = fmemopen(text, TEXT_MAX - 1, "w");
 
-	dump = btf_dump__new(btf, text_add, &text, NULL);
-	if (!dump)
+	if (!f)
 		return "?";
-	btf_dump__dump_type_data(dump, var->type_id, data, var->size, &opts);
+	dump = btf_dump__new(btf, text_add, f, NULL);
+	if (dump)
+		btf_dump__dump_type_data(dump, var->type_id, data, var->size,
+					 &opts);
 	btf_dump__free(dump);
-	return say("%s%s", text.buf,
-		   text.len >= sizeof(text.buf) - 1 ? "..." : "");
+	fclose(f);
+	return say("%s%s", dump ? text : "?",
+		   strlen(text) == TEXT_MAX - 1 ? "..." : "");
 }
 
 static struct json_object *int_json(const struct var *var, const void *data)
