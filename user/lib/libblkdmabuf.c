@@ -214,24 +214,16 @@ static const struct {
 	const char *name;
 	const char *text;
 } path_words[] = {
-	[BLK_DMABUF_PATH_NONE] = {
-		"none", "not known, because nothing is mapped"
-	},
-	[BLK_DMABUF_PATH_PREMAPPED] = {
-		"premapped", "DMA to system memory, mapped beforehand"
-	},
-	[BLK_DMABUF_PATH_P2P_SWITCH] = {
-		"p2p-switch", "peer to peer, below one bridge or switch"
-	},
-	[BLK_DMABUF_PATH_P2P_HOST_BRIDGE] = {
-		"p2p-host-bridge", "peer to peer, through the host bridge"
-	},
-	[BLK_DMABUF_PATH_COPY] = {
-		"copy", "the CPU copies"
-	},
-	[BLK_DMABUF_PATH_REFUSED] = {
-		"refused", "there is no way"
-	},
+	[BLK_DMABUF_PATH_NONE] = { "none",
+		"not known, because nothing is mapped" },
+	[BLK_DMABUF_PATH_PREMAPPED] = { "premapped",
+		"DMA to system memory, mapped beforehand" },
+	[BLK_DMABUF_PATH_P2P_SWITCH] = { "p2p-switch",
+		"peer to peer, below one bridge or switch" },
+	[BLK_DMABUF_PATH_P2P_HOST_BRIDGE] = { "p2p-host-bridge",
+		"peer to peer, through the host bridge" },
+	[BLK_DMABUF_PATH_COPY] = { "copy", "the CPU copies" },
+	[BLK_DMABUF_PATH_REFUSED] = { "refused", "there is no way" },
 };
 
 const char *blkdmabuf_path_str(unsigned int path)
