@@ -136,6 +136,7 @@ void print_json(struct json_object *obj);
 void add_str(struct json_object *obj, const char *key, const char *val);
 void add_u64(struct json_object *obj, const char *key, uint64_t val);
 void add_bool(struct json_object *obj, const char *key, bool val);
+void add_double(struct json_object *obj, const char *key, double val);
 
 /* ---- Lists: records, as they are in JSON, and columns of them ---- */
 

@@ -626,8 +626,7 @@ static struct json_object *result_json(const struct job *j)
 	json_object_object_add(obj, "asked", j->asked ?
 			       json_object_new_uint64(j->asked) : NULL);
 	add_u64(obj, "bytes", x->done);
-	json_object_object_add(obj, "seconds",
-			       json_object_new_double(j->seconds));
+	add_double(obj, "seconds", j->seconds);
 	add_u64(obj, "bytes_per_second", x->done / (j->seconds + 1e-9));
 	add_u64(obj, "ios", x->ios);
 	add_u64(obj, "copied", x->copied);

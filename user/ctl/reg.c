@@ -125,9 +125,11 @@ static struct json_object *info_json(const struct blk_dmabuf_info *info,
 	return obj;
 }
 
-static void print_line(const char *name, const char *val)
+#define print_line(name, ...)	printf("%-14s %s\n", name, say(__VA_ARGS__))
+
+static void print_moved(const char *name, uint64_t bytes, uint64_t ios)
 {
-	printf("%-14s %s\n", name, val);
+	print_line(name, "%s in %" PRIu64, human_size(bytes), ios);
 }
 
 static const char *flags_text(const struct blk_dmabuf_info *info)
@@ -157,58 +159,45 @@ static const char *state_text(const struct cell *c)
 	return cell_text(c);
 }
 
-static void print_path(const struct blk_dmabuf_info *info)
-{
-	print_line("path", say("%s: %s", blkdmabuf_path_str(info->path),
-			       blkdmabuf_path_text(info->path)));
-	if (info->provider || info->provider_domain)
-		print_line("memory of", provider_text(info));
-	print_line("IOMMU", blkdmabuf_iommu_str(info->iommu));
-}
-
 /* @obj: the same, for JSON */
 static void print_info(const struct blk_dmabuf_info *info,
 		       struct json_object *obj, bool pinned)
 {
 	struct cell state = { .val = member(obj, "state"), .record = obj };
 
-	print_line("id", say("%u", info->id));
-	print_line("disk", say("%s (%u:%u)%s", info->disk, info->dev_major,
-			       info->dev_minor,
-			       info->flags & BLK_DMABUF_F_STACK ?
-			       ", a stack of others" : ""));
-	print_line("attached to", say("%u DMA device%s", info->devices,
-				      info->devices == 1 ? "" : "s"));
-	print_line("exporter", say("%s, inode %" PRIu64, info->exporter,
-				   (uint64_t)info->inode));
-	print_line("size", say("%s (%" PRIu64 " bytes)",
-			       human_size(info->bytes),
-			       (uint64_t)info->bytes));
-	print_line("shared with", member_text(obj, "shared_with"));
-	print_line("state", state_text(&state));
+	print_line("id", "%u", info->id);
+	print_line("disk", "%s (%u:%u)%s", info->disk, info->dev_major,
+		   info->dev_minor, info->flags & BLK_DMABUF_F_STACK ?
+		   ", a stack of others" : "");
+	print_line("attached to", "%u DMA device%s", info->devices,
+		   info->devices == 1 ? "" : "s");
+	print_line("exporter", "%s, inode %s", info->exporter,
+		   member_text(obj, "inode"));
+	print_line("size", "%s (%s bytes)", human_size(info->bytes),
+		   member_text(obj, "bytes"));
+	print_line("shared with", "%s", member_text(obj, "shared_with"));
+	print_line("state", "%s", state_text(&state));
 	if (info->reason)
-		print_line("", blkdmabuf_reason_text(info->reason));
-	print_path(info);
-	print_line("ranges", say("%u", info->ranges));
-	print_line("largest I/O", human_size(info->max_io));
-	print_line("buffer", flags_text(info));
-	print_line("copying", copy_text(info));
-	print_line("mappings", say("%" PRIu64 " made, %" PRIu64 " taken away",
-				   (uint64_t)info->generation,
-				   (uint64_t)info->invalidations));
-	print_line("owner", say("%s, made by uid %u, pid %u", pinned ? "pin" :
-				"a process", info->uid, info->pid));
-	print_line("read", say("%s in %" PRIu64,
-			       human_size(info->read_bytes),
-			       (uint64_t)info->reads));
-	print_line("written", say("%s in %" PRIu64,
-				  human_size(info->write_bytes),
-				  (uint64_t)info->writes));
-	print_line("of it copied", say("%s in %" PRIu64,
-				       human_size(info->copied_bytes),
-				       (uint64_t)info->copied));
-	print_line("errors", say("%" PRIu64, (uint64_t)info->errors));
-	print_line("issued again", say("%" PRIu64, (uint64_t)info->retries));
+		print_line("", "%s", blkdmabuf_reason_text(info->reason));
+	print_line("path", "%s: %s", blkdmabuf_path_str(info->path),
+		   blkdmabuf_path_text(info->path));
+	if (info->provider || info->provider_domain)
+		print_line("memory of", "%s", provider_text(info));
+	print_line("IOMMU", "%s", blkdmabuf_iommu_str(info->iommu));
+	print_line("ranges", "%u", info->ranges);
+	print_line("largest I/O", "%s", human_size(info->max_io));
+	print_line("buffer", "%s", flags_text(info));
+	print_line("copying", "%s", copy_text(info));
+	print_line("mappings", "%s made, %s taken away",
+		   member_text(obj, "generation"),
+		   member_text(obj, "invalidations"));
+	print_line("owner", "%s, made by uid %u, pid %u",
+		   pinned ? "pin" : "a process", info->uid, info->pid);
+	print_moved("read", info->read_bytes, info->reads);
+	print_moved("written", info->write_bytes, info->writes);
+	print_moved("of it copied", info->copied_bytes, info->copied);
+	print_line("errors", "%s", member_text(obj, "errors"));
+	print_line("issued again", "%s", member_text(obj, "retries"));
 }
 
 static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)

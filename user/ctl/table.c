@@ -88,7 +88,7 @@ static const char *iommu_mode(const struct bench *b)
 
 /* ---- JSON ---- */
 
-static void add_double(struct json_object *obj, const char *key, double val)
+static void add_digits(struct json_object *obj, const char *key, double val)
 {
 	json_object_object_add(obj, key, json_object_new_double_s(val,
 						say("%.4f", val)));
@@ -98,7 +98,7 @@ static void add_per_io(struct json_object *obj, const char *key, bool known,
 		       double count, uint64_t ios)
 {
 	if (known && ios)
-		add_double(obj, key, count / ios);
+		add_digits(obj, key, count / ios);
 	else
 		json_object_object_add(obj, key, NULL);
 }
@@ -117,12 +117,12 @@ static void add_numbers(struct json_object *obj, struct bench *b,
 	double iops = median(row);
 	unsigned int n;
 
-	add_double(obj, "iops", iops);
-	add_double(obj, "iops_min", row->iops[0]);
-	add_double(obj, "iops_max", row->iops[row->rounds - 1]);
-	add_double(obj, "mib_per_second",
+	add_digits(obj, "iops", iops);
+	add_digits(obj, "iops_min", row->iops[0]);
+	add_digits(obj, "iops_max", row->iops[row->rounds - 1]);
+	add_digits(obj, "mib_per_second",
 		   iops * row->cell.size / (1 << 20));
-	add_double(obj, "ratio", ratio(b, row));
+	add_digits(obj, "ratio", ratio(b, row));
 	add_u64(obj, "p50_ns", bench_percentile(s->hist, 50));
 	add_u64(obj, "p99_ns", bench_percentile(s->hist, 99));
 	add_u64(obj, "p999_ns", bench_percentile(s->hist, 99.9));
@@ -172,7 +172,7 @@ struct json_object *bench_json(struct bench *b, bool interrupted)
 	add_str(obj, "policy", *b->policy ? b->policy : NULL);
 	add_u64(obj, "threads", b->t.threads);
 	add_u64(obj, "cpu", b->t.cpus[0]);
-	add_double(obj, "seconds", b->seconds);
+	add_digits(obj, "seconds", b->seconds);
 	add_bool(obj, "interrupted", interrupted);
 	for (i = 0; i < b->nr_rows; i++)
 		json_object_array_add(list, row_json(b, &b->rows[i]));

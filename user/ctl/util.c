@@ -46,6 +46,11 @@ void add_bool(struct json_object *obj, const char *key, bool val)
 	json_object_object_add(obj, key, json_object_new_boolean(val));
 }
 
+void add_double(struct json_object *obj, const char *key, double val)
+{
+	json_object_object_add(obj, key, json_object_new_double(val));
+}
+
 void print_json(struct json_object *obj)
 {
 	if (want_json)

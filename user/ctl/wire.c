@@ -398,8 +398,7 @@ struct json_object *wire_json(const struct wire *w)
 	json_object_object_add(obj, "asked", w->length != LENGTH_UNKNOWN ?
 			       json_object_new_uint64(w->length) : NULL);
 	add_u64(obj, "bytes", w->done);
-	json_object_object_add(obj, "seconds",
-			       json_object_new_double(w->seconds));
+	add_double(obj, "seconds", w->seconds);
 	add_u64(obj, "bytes_per_second", w->done / (w->seconds + 1e-9));
 	add_u64(obj, "buffer", w->buf_size);
 	add_u64(obj, "copied_bytes", copied_bytes(w));
