@@ -125,6 +125,10 @@ int report_failure(const struct failure *f);
 #define fail(...) \
 	report_failure(&(const struct failure) { __VA_ARGS__ })
 
+/* @also: what goes on behind the advice. */
+int unaligned(const char *what, uint64_t val, const char *path, uint32_t to,
+	      const char *also);
+
 /* The help of the command that was named is the advice, or there is another. */
 void usage_command(const char *name);
 int usage_error(const char *what, const char *object);

@@ -331,15 +331,6 @@ static int settle_length(struct job *j)
 	return EXIT_OK;
 }
 
-static int unaligned(const char *what, uint64_t val, const char *path,
-		     uint32_t to, const char *also)
-{
-	return fail(.what = say("%s %" PRIu64 " is unaligned for", what, val),
-		    .object = path, .err = -EINVAL,
-		    .reason = BLK_DMABUF_UNALIGNED,
-		    .advice = say("a multiple of %u%s", to, also));
-}
-
 static uint64_t round_up(uint64_t val, uint64_t unit)
 {
 	return (val + unit - 1) / unit * unit;

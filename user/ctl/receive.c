@@ -414,13 +414,10 @@ static int check_range(const struct wire *w)
 					  PRIu64 " bytes", w->size));
 	if (w->length != LENGTH_UNKNOWN && w->length % w->unit &&
 	    (!w->dev.file || w->pos + w->length < w->size))
-		return fail(.what = say("length %" PRIu64 " is unaligned for",
-					w->length),
-			    .object = w->dev.path, .err = -EINVAL,
-			    .reason = BLK_DMABUF_UNALIGNED,
-			    .advice = say("a multiple of %u%s", w->unit,
-					  w->dev.file ? ": what follows in the "
-					  "file would be lost" : ""));
+		return unaligned("length", w->length, w->dev.path, w->unit,
+				 w->dev.file ?
+				 ": what follows in the file would be lost" :
+				 "");
 	return EXIT_OK;
 }
 

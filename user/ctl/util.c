@@ -234,6 +234,15 @@ int report_failure(const struct failure *f)
 	return EXIT_FAILED;
 }
 
+int unaligned(const char *what, uint64_t val, const char *path, uint32_t to,
+	      const char *also)
+{
+	return fail(.what = say("%s %" PRIu64 " is unaligned for", what, val),
+		    .object = path, .err = -EINVAL,
+		    .reason = BLK_DMABUF_UNALIGNED,
+		    .advice = say("a multiple of %u%s", to, also));
+}
+
 static char usage_help[64] = "blkdmabufctl --help";
 
 void usage_command(const char *name)

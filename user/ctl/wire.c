@@ -197,14 +197,6 @@ int wire_check_options(const struct options *o, const char *name)
 	return EXIT_OK;
 }
 
-static int unaligned(const char *what, uint64_t val, const struct wire *w)
-{
-	return fail(.what = say("%s %" PRIu64 " is unaligned for", what, val),
-		    .object = w->dev.path, .err = -EINVAL,
-		    .reason = BLK_DMABUF_UNALIGNED,
-		    .advice = say("a multiple of %u", w->unit));
-}
-
 /* Device or file and the channel for it; what it takes and how much there is. */
 static int open_storage(struct wire *w, int flags)
 {
@@ -230,9 +222,10 @@ static int open_storage(struct wire *w, int flags)
 	w->size = w->limits.bytes;
 	w->pos = o->offset;
 	if (w->pos % w->unit)
-		return unaligned("offset", w->pos, w);
+		return unaligned("offset", w->pos, w->dev.path, w->unit, "");
 	if (o->block_size % w->unit)
-		return unaligned("block size", o->block_size, w);
+		return unaligned("block size", o->block_size, w->dev.path,
+				 w->unit, "");
 	return EXIT_OK;
 }
 
