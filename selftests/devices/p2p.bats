@@ -254,6 +254,8 @@ untouched() {
 	cmp before /mnt/disk/file
 	# Its disk is in use.
 	fails 1 "mounted or held" -- check "$DEV" --probe --probe-range 4M
+	# That is for memory that is short.
+	! grep -e --force json || false
 }
 
 @test "a probe wants to be told where" {

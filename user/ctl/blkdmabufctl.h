@@ -238,6 +238,9 @@ struct device {
 };
 
 int need_kernel(void);
+/* A flag for device_open(): --force does not do without O_EXCL. */
+#define O_UNFORCED	(1 << 30)
+
 /* O_CREAT and O_EXCL are for a file and for a block device alone. */
 int device_open(struct device *dev, const char *path, int flags);
 int device_open_block(struct device *dev, const char *path, int flags);

@@ -659,8 +659,8 @@ static int check_options(const struct options *o)
 static int open_object(struct device *dev, const struct options *o,
 		       const char *path)
 {
-	int ret = device_open(dev, path, o->probe ? O_RDWR | O_EXCL :
-						    O_RDONLY);
+	int ret = device_open(dev, path, o->probe ?
+			      O_RDWR | O_EXCL | O_UNFORCED : O_RDONLY);
 
 	if (ret || !o->probe || dev->file || given(o, OPT_PROBE_RANGE))
 		return ret;

@@ -225,7 +225,9 @@ static int open_failed(const char *path, int flags, int err, bool block)
 	else if (is_not_there(err))
 		advice = "a file or a block device that is there";
 	else if (err == EBUSY && flags & O_EXCL)
-		advice = "it is mounted or held: unmount it, or --force";
+		advice = flags & O_UNFORCED ?
+			 "it is mounted or held: unmount it, or name a file" :
+			 "it is mounted or held: unmount it, or --force";
 	else if (err == EBUSY)
 		advice = "this kernel lets nobody write to what is mounted: "
 			 "unmount it";
@@ -250,7 +252,7 @@ static int open_block(struct device *dev, dev_t self, int flags)
 	int err = 0;
 
 	flags &= ~O_CREAT;
-	dev->fd = open(dev->path, flags | O_CLOEXEC);
+	dev->fd = open(dev->path, (flags & ~O_UNFORCED) | O_CLOEXEC);
 	if (dev->fd < 0)
 		err = errno;
 	else if ((flags & O_ACCMODE) != O_RDONLY && is_read_only(dev->fd))
@@ -267,7 +269,7 @@ static int open_file(struct device *dev, int flags)
 	uint64_t start;
 	struct stat st;
 
-	flags &= ~O_EXCL;
+	flags &= ~(O_EXCL | O_UNFORCED);
 	dev->fd = open(dev->path, flags | O_CLOEXEC |
 		       (flags & O_CREAT ? O_EXCL : 0), 0666);
 	if (dev->fd < 0 || fstat(dev->fd, &st))
