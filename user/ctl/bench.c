@@ -669,7 +669,9 @@ static int report(struct bench *b)
 	if (measured_nothing(b))
 		return fail(.what = "measure anything on", .object =
 			    b->dev.path, .err = b->rows[0].err,
-			    .advice = b->t.mode == BENCH_POLLED ?
+			    .advice = b->rows[0].err == -EAGAIN ?
+			    "fewer --threads: not all could be started" :
+			    b->t.mode == BENCH_POLLED ?
 			    "boot with nvme.poll_queues=1" :
 			    say("blkdmabufctl check %s", b->dev.path),
 			    .partial = all);

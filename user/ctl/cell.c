@@ -71,10 +71,19 @@ struct worker {
 	uint64_t		hist[HIST_BUCKETS];
 };
 
+/**
+ * struct run - a measurement
+ * @duration: how long, ns
+ * @gate: held until it is known whether all threads are there
+ * @called_off: they are not
+ * @barrier: where they meet
+ */
 struct run {
 	const struct bench_target	*t;
 	const struct bench_cell		*cell;
 	uint64_t			duration;
+	pthread_mutex_t			gate;
+	bool				called_off;
 	pthread_barrier_t		barrier;
 };
 
@@ -398,6 +407,10 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 
+	pthread_mutex_lock(&w->run->gate);
+	pthread_mutex_unlock(&w->run->gate);
+	if (w->run->called_off)
+		return NULL;
 	set_up(w);
 	pthread_barrier_wait(&w->run->barrier);
 	/* Now the clocks of the process are read. */
@@ -477,39 +490,44 @@ static void run_threads(struct run *run, struct worker *workers,
 			     after.interrupts - before.interrupts;
 }
 
+/* All of them, or none and -errno. */
 static int start_threads(struct run *run, struct worker *workers)
 {
 	unsigned int i;
-	int err;
+	int err = 0;
 
-	for (i = 0; i < run->t->threads; i++) {
+	pthread_mutex_lock(&run->gate);
+	for (i = 0; i < run->t->threads && !err; i++) {
 		workers[i].run = run;
 		workers[i].nr = i;
 		err = pthread_create(&workers[i].thread, NULL, work,
 				     &workers[i]);
-		/* Those that wait at the barrier cannot be called back. */
-		if (err)
-			exit(fail(.what = "start a thread", .err = -err));
 	}
-	return 0;
+	run->called_off = err;
+	pthread_mutex_unlock(&run->gate);
+	/* The last one is not there. */
+	while (err && --i)
+		pthread_join(workers[i - 1].thread, NULL);
+	return -err;
 }
 
 void bench_run(const struct bench_target *t, const struct bench_cell *cell,
 	       double seconds, struct bench_sample *sample)
 {
-	struct run run = { .t = t, .cell = cell, .duration = seconds * 1e9 };
+	struct run run = {
+		.t = t, .cell = cell, .duration = seconds * 1e9,
+		.gate = PTHREAD_MUTEX_INITIALIZER,
+	};
 	struct worker *workers = calloc(t->threads, sizeof(*workers));
 
 	memset(sample, 0, sizeof(*sample));
-	if (!workers) {
-		sample->err = -ENOMEM;
-		sample->what = "start";
-		return;
-	}
 	/* The main thread is the one more. */
 	pthread_barrier_init(&run.barrier, NULL, t->threads + 1);
-	start_threads(&run, workers);
-	run_threads(&run, workers, sample);
+	sample->err = workers ? start_threads(&run, workers) : -ENOMEM;
+	if (sample->err)
+		sample->what = "start a thread";
+	else
+		run_threads(&run, workers, sample);
 	pthread_barrier_destroy(&run.barrier);
 	free(workers);
 }
