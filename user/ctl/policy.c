@@ -51,12 +51,17 @@ const char *our_pin(const struct options *o, const struct policy *p)
 
 static void unpin_maps(const char *dir)
 {
+	char path[PATH_MAX];
 	struct dirent *entry;
 	DIR *d = opendir(dir);
 
-	while (d && (entry = readdir(d)))
-		if (entry->d_name[0] != '.' && strcmp(entry->d_name, LINK))
-			unlink(say("%s/%s", dir, entry->d_name));
+	while (d && (entry = readdir(d))) {
+		if (entry->d_name[0] == '.' || !strcmp(entry->d_name, LINK))
+			continue;
+		/* Not by say(), whose memory @dir may be in. */
+		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+		unlink(path);
+	}
 	if (d)
 		closedir(d);
 }
@@ -291,13 +296,14 @@ int cmd_policy_unload(const struct options *o)
 {
 	struct json_object *obj;
 	struct policy p;
-	const char *pin;
 	int ret;
 
 	ret = need_btf() ?: policy_find(&p, o->args[0]);
 	if (ret)
 		return ret;
-	pin = our_pin(o, &p);
+	/* As long as we hold the link its name is taken, and the pin is its. */
+	if (our_pin(o, &p))
+		unpin(pin_of(o, p.name));
 	ret = unregister_policy(&p);
 	if (ret) {
 		ret = fail(.what = "unload policy", .object = p.name,
@@ -309,8 +315,6 @@ int cmd_policy_unload(const struct options *o)
 		add_str(obj, "unloaded", p.name);
 		print_json(obj);
 	}
-	if (!ret && pin)
-		unpin(pin_of(o, p.name));
 	policy_close(&p);
 	return ret;
 }
