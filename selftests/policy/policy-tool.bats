@@ -82,6 +82,8 @@ read_some() {
 	BLKDMABUF_POLICIES=$PWD "$CTL" policy load mine
 	shows near '.object == "near" and (.maps[0].name == "disks")'
 	[ -e "$PIN/policy/near/disks" ]
+	# Who happens to be in a directory does not mean what is there.
+	fails 1 mine BLKDMABUF_POLICIES -- policy load mine
 	fails 1 nosuch BLKDMABUF_POLICIES -- policy load nosuch
 	fails 1 ./nosuch "make bpf" -- policy load ./nosuch.bpf.o
 }

@@ -61,18 +61,20 @@ static int fail_to_load(const char *path, int err)
 /* Where "stripe" is looked for, as stripe.bpf.o; NULL behind the last. */
 static const char *policy_dir(unsigned int i)
 {
-	char exe[PATH_MAX] = "";
-	const char *env;
-
-	if (!i) {
-		env = getenv("BLKDMABUF_POLICIES");
-		return env && *env ? env : ".";
-	}
-	if (i > 2 || readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
-		return NULL;
 	/* Installed, and as built. */
-	return say("%s/%s", dirname(exe),
-		   i == 1 ? "../lib/blkdmabuf" : "../bpf");
+	static const char *const dirs[] = { "../lib/blkdmabuf", "../bpf" };
+	const char *env = getenv("BLKDMABUF_POLICIES");
+	char exe[PATH_MAX] = "";
+
+	if (env && *env) {
+		if (!i)
+			return env;
+		i--;
+	}
+	if (i >= ARRAY_SIZE(dirs) ||
+	    readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
+		return NULL;
+	return say("%s/%s", dirname(exe), dirs[i]);
 }
 
 static bool is_path(const char *arg)
