@@ -77,6 +77,9 @@ ordinary() { job --ioengine=io_uring "$@"; }
 	run ours --rw=randwrite --bs=64k --piece=32
 	[ "$status" -ne 0 ]
 	[[ $output == *"larger pieces"* ]]
+	run ours --rw=randwrite --bs=64k --piece=4k --any_slot=1
+	[ "$status" -ne 0 ]
+	[[ $output == *"any_slot=0, or no piece"* ]]
 	none_left
 }
 

@@ -561,6 +561,10 @@ static int engine_init(struct thread_data *td)
 	unsigned int n;
 	int ret;
 
+	/* Pieces say where they are: the kernel refuses those that do not. */
+	if (o->any_slot && o->piece)
+		return failed("leave to the policy", "the slot of pieces",
+			      -EINVAL, 0, "any_slot=0, or no piece");
 	ret = blkdmabuf_features(&features);
 	if (ret)
 		return failed("use", "/dev/blkdmabuf", ret, 0,
