@@ -226,9 +226,16 @@ static int update_link(struct loading *l, int link_fd)
 
 static int fail_to_swap(const struct policy *old, int err)
 {
+	const char *advice = "its init refused a disk, or the kernel did: the "
+			     "old one still runs; see the head of the new "
+			     "one's file, and dmesg";
+
+	if (err == -ENOENT || err == -ENOLINK)
+		advice = "it was unloaded meanwhile: policy load";
+	else if (err == -ENOMEM)
+		advice = NULL;
 	return fail(.what = "swap policy", .object = old->name, .err = err,
-		    .advice = "its init refused a disk: the old one still "
-		    "runs; see the head of the new one's file");
+		    .advice = advice);
 }
 
 static int swap_policy(const struct options *o, struct loading *l,
