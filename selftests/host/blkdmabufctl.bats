@@ -374,6 +374,12 @@ wrong() {
 	apart "$ctl" check
 	[ "$status" -eq 1 ]
 	grep -q '^kernel  *no  *.*CONFIG_BLK_DMABUF' out
+	# Whatever is wrong, or may be, there is something to try.
+	echo x > file
+	apart "$ctl" check file
+	grep '^[a-z-]*  *\(no\|?\)  ' out > wrong
+	! grep -v '; try: .' wrong || false
+	[ "$(wc -l < wrong)" -gt 3 ]
 	apart "$ctl" -j check
 	[ "$status" -eq 1 ]
 	[ ! -s err ]

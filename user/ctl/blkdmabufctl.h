@@ -125,6 +125,9 @@ int report_failure(const struct failure *f);
 #define fail(...) \
 	report_failure(&(const struct failure) { __VA_ARGS__ })
 
+/* What to try after -errno if nothing else is known. */
+const char *error_advice(int err);
+
 /* @also: what goes on behind the advice. */
 int unaligned(const char *what, uint64_t val, const char *path, uint32_t to,
 	      const char *also);
@@ -238,6 +241,8 @@ struct device {
 };
 
 int need_kernel(void);
+/* errno of what names nothing */
+bool is_not_there(int err);
 /* A flag for device_open(): --force does not do without O_EXCL. */
 #define O_UNFORCED	(1 << 30)
 

@@ -319,7 +319,10 @@ static void check_channel(struct checks *c, const struct device *dev)
 		     refusal_advice(dev, c->refused));
 	} else {
 		tell(c, "file", UNKNOWN, say("not tried: /dev/blkdmabuf: %s",
-					     strerror(-chan)), NULL);
+					     strerror(-chan)),
+		     is_not_there(-chan) ?
+		     "boot a kernel with CONFIG_BLK_DMABUF=y" :
+		     error_advice(chan));
 	}
 }
 
@@ -438,7 +441,7 @@ static void check_below(struct checks *c, struct blkdmabuf_ctl *ctl, dev_t leaf,
 	dev.fd = open(dev.path, O_RDONLY | O_CLOEXEC);
 	if (dev.fd < 0) {
 		tell(c, "device", UNKNOWN, say("%s%s", name, strerror(errno)),
-		     NULL);
+		     error_advice(-errno));
 		return;
 	}
 	check_registered(c, ctl, &dev, name, buf);
@@ -466,7 +469,7 @@ static void check_support(struct checks *c, struct blkdmabuf_ctl *ctl,
 
 	if (!ctl)
 		tell(c, "device", UNKNOWN, "not tried without the programs",
-		     NULL);
+		     "mend what the line of the programs says");
 	else if (!bufs->nr)
 		tell(c, "device", UNKNOWN, "no dma-buf to try it with",
 		     "boot a kernel with CONFIG_UDMABUF=y");

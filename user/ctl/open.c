@@ -207,7 +207,7 @@ static int no_device(const char *path, mode_t mode)
 		    .reason = BLK_DMABUF_NO_DEVICE, .advice = advice);
 }
 
-static bool is_not_there(int err)
+bool is_not_there(int err)
 {
 	return err == ENOENT || err == ENXIO || err == ENOTDIR;
 }

@@ -179,21 +179,25 @@ static const struct {
 	{ ETIMEDOUT,	"see what keeps the exporter busy: dmesg" },
 };
 
-static const char *find_advice(const struct failure *f)
+const char *error_advice(int err)
 {
 	size_t i;
 
-	if (f->advice)
-		return f->advice;
-	if (f->reason)
-		return blkdmabuf_reason_advice(f->reason);
-	if ((f->err == -EPERM || f->err == -EACCES) && !geteuid())
+	if ((err == -EPERM || err == -EACCES) && !geteuid())
 		return "root may not either: look at modes, containers and "
 		       "lockdown";
 	for (i = 0; i < ARRAY_SIZE(errno_advice); i++)
-		if (errno_advice[i].err == -f->err)
+		if (errno_advice[i].err == -err)
 			return errno_advice[i].advice;
 	return "blkdmabufctl check, and dmesg";
+}
+
+static const char *find_advice(const struct failure *f)
+{
+	if (f->advice)
+		return f->advice;
+	return f->reason ? blkdmabuf_reason_advice(f->reason) :
+			   error_advice(f->err);
 }
 
 static void fail_json(const struct failure *f)
