@@ -355,6 +355,10 @@ struct blk_dmabuf_channel {
  * @flags: in: must be zero
  * @id: out: the registration
  * @bytes: out: size of the dma-buf
+ *
+ * Fails with -ENOENT if it is not registered on the channel's disk, -EBUSY if
+ * the slot is taken, -ENOSPC if none is free, and with what the policy of the
+ * disk says in admit(), such as -EACCES or -EDQUOT.
  */
 struct blk_dmabuf_bind {
 	__s32	dmabuf_fd;
