@@ -683,19 +683,15 @@ static int report(struct bench *b)
 
 static void tear_down(struct bench *b)
 {
-	if (b->t.chan >= 0)
-		close(b->t.chan);
+	close_fd(b->t.chan);
 	if (b->id)
 		blkdmabuf_unregister(b->ctl, b->id);
 	blkdmabuf_ctl_close(b->ctl);
 	if (b->t.mem)
 		munmap(b->t.mem, b->t.mem_size);
-	if (b->dmabuf >= 0)
-		close(b->dmabuf);
-	if (b->t.ng >= 0)
-		close(b->t.ng);
-	if (b->dev.fd >= 0)
-		close(b->dev.fd);
+	close_fd(b->dmabuf);
+	close_fd(b->t.ng);
+	close_fd(b->dev.fd);
 	free(b->t.cpus);
 	free(b->rows);
 }

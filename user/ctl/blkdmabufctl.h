@@ -29,6 +29,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <json-c/json.h>
 
@@ -77,6 +78,13 @@ struct options {
 static inline bool given(const struct options *o, enum option_id id)
 {
 	return o->given & (1ULL << id);
+}
+
+/* What was not opened is -1. */
+static inline void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- Commands: each returns an enum exit_code, or 128 + signal. ---- */

@@ -596,8 +596,7 @@ static void check_leaf(struct checks *c, const struct device *dev, dev_t leaf)
 	check_iommu(c, leaf, name);
 	check_nvme(c, *name ? fd : dev->fd, name);
 	check_queues(c, leaf, name);
-	if (fd >= 0)
-		close(fd);
+	close_fd(fd);
 }
 
 static void check_leaves(struct checks *c, const struct device *dev)
@@ -754,8 +753,7 @@ int cmd_check(const struct options *o)
 		check_netif(&c, o->netdev, &bufs, &binding);
 	for (i = 0; i < MAX_ARGS && o->args[i] && !ret; i++)
 		ret = check_object(&c, ctl, &bufs, o->args[i]);
-	if (binding >= 0)
-		close(binding);
+	close_fd(binding);
 	blkdmabuf_ctl_close(ctl);
 	buffers_close(&bufs);
 	if (!ret)

@@ -75,8 +75,7 @@ static int make_plain(struct end *end, unsigned int reason)
 	end->kind = END_PLAIN;
 	end->why = reason ? blkdmabuf_reason_text(reason) :
 		   "the kernel takes no dma-buf I/O there";
-	if (end->chan >= 0)
-		close(end->chan);
+	close_fd(end->chan);
 	end->chan = -1;
 	end->fd = end->dev.fd;
 	end->dev.fd = -1;
@@ -242,14 +241,11 @@ static bool same_file(const struct job *j)
 
 static void close_end(struct job *j, struct end *end)
 {
-	if (end->chan >= 0)
-		close(end->chan);
+	close_fd(end->chan);
 	if (end->id)
 		blkdmabuf_unregister(j->ctl, end->id);
-	if (end->dev.fd >= 0)
-		close(end->dev.fd);
-	if (end->fd >= 0)
-		close(end->fd);
+	close_fd(end->dev.fd);
+	close_fd(end->fd);
 }
 
 /* ---- What to move ---- */
@@ -806,8 +802,7 @@ static int transfer(struct job *j)
 	close_end(j, &j->x.dst);
 	if (j->x.map)
 		munmap(j->x.map, j->x.map_size);
-	if (j->x.dmabuf >= 0)
-		close(j->x.dmabuf);
+	close_fd(j->x.dmabuf);
 	blkdmabuf_ctl_close(j->ctl);
 	return ret;
 }

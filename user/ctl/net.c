@@ -603,8 +603,7 @@ static void try_tx(struct checks *c, const struct netif *nic, int dmabuf)
 	     say("a dma-buf does not bind for sending: %s%s%s", strerror(-ret),
 		 why ? ": " : "", why ?: ""), NULL);
 	free(why);
-	if (ret >= 0)
-		close(ret);
+	close_fd(ret);
 }
 
 /*

@@ -95,8 +95,7 @@ void buffers_close(struct buffers *bufs)
 
 	for (i = 0; i < bufs->nr; i++)
 		close(bufs->buffer[i].fd);
-	if (bufs->bar.device >= 0)
-		close(bufs->bar.device);
+	close_fd(bufs->bar.device);
 	bufs->nr = 0;
 }
 

@@ -665,6 +665,5 @@ void sink_close(struct wire *w)
 		munmap(s->map, w->buf_size);
 	if (s->bounce_map)
 		munmap(s->bounce_map, bounce_size(w));
-	if (s->bounce >= 0)
-		close(s->bounce);
+	close_fd(s->bounce);
 }

@@ -22,10 +22,8 @@ static struct btf *btf;
 
 void policy_close(struct policy *p)
 {
-	if (p->map_fd >= 0)
-		close(p->map_fd);
-	if (p->link_fd >= 0)
-		close(p->link_fd);
+	close_fd(p->map_fd);
+	close_fd(p->link_fd);
 }
 
 const struct btf_member *find_member(const struct btf *types,

@@ -335,8 +335,7 @@ static void take_down(struct probe *p)
 	free(p->memory);
 	free(p->range);
 	blkdmabuf_queue_close(p->queue);
-	if (p->chan >= 0)
-		close(p->chan);
+	close_fd(p->chan);
 }
 
 static void tell_probe(struct checks *c, const struct probe *p, int ret,

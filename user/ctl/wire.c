@@ -325,22 +325,16 @@ void wire_close(struct wire *w)
 	if (w->has_ring)
 		io_uring_queue_exit(&w->ring);
 	sink_close(w);
-	if (w->sock >= 0)
-		close(w->sock);
-	if (w->binding >= 0)
-		close(w->binding);
-	if (w->watch >= 0)
-		close(w->watch);
-	if (w->chan >= 0)
-		close(w->chan);
+	close_fd(w->sock);
+	close_fd(w->binding);
+	close_fd(w->watch);
+	close_fd(w->chan);
 	/* With it end the registrations. */
 	blkdmabuf_ctl_close(w->ctl);
-	if (w->dmabuf >= 0)
-		close(w->dmabuf);
+	close_fd(w->dmabuf);
 	if (w->dev.created && !w->progress.start)
 		unlink(w->dev.path);
-	if (w->dev.fd >= 0)
-		close(w->dev.fd);
+	close_fd(w->dev.fd);
 	if (w->address)
 		freeaddrinfo(w->address);
 	free((char *)w->failed.what);
