@@ -174,16 +174,6 @@ static int parse(struct bench *b)
 
 /* ---- The device ---- */
 
-static bool read_number(const char *path, uint64_t *val)
-{
-	char line[64];
-
-	if (!read_line(path, line, sizeof(line)))
-		return false;
-	*val = strtoull(line, NULL, 10);
-	return true;
-}
-
 static const char *queue_file(const struct bench *b, const char *name)
 {
 	return say("/sys/dev/block/%u:%u/queue/%s", major(b->dev.disk),
@@ -218,7 +208,7 @@ static bool has_metadata(const char *dir)
 {
 	uint64_t bytes = 1;
 
-	read_number(say("%s/metadata_bytes", dir), &bytes);
+	number_in(say("%s/metadata_bytes", dir), "", 10, &bytes);
 	return bytes;
 }
 
@@ -253,7 +243,7 @@ static void open_passthrough(struct bench *b)
 	if (id < 0)
 		no_passthrough(b, say("%s: %s", node, strerror(errno)));
 	b->t.nsid = id;
-	if (read_number(queue_file(b, "max_hw_sectors_kb"), &kib))
+	if (number_in(queue_file(b, "max_hw_sectors_kb"), "", 10, &kib))
 		b->max_command = kib << 10;
 }
 

@@ -293,6 +293,8 @@ int open_control(struct blkdmabuf_ctl **ctl, const char *pin);
 bool pin_exists(const char *dir);
 uint64_t huge_page_size(void);
 bool read_line(const char *path, char *buf, size_t len);
+/* The number behind @key in a file of lines of both; @key may be "". */
+bool number_in(const char *path, const char *key, int base, uint64_t *val);
 
 int dmabuf_udmabuf(const struct options *o, uint64_t size);
 int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size,

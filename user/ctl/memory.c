@@ -13,25 +13,6 @@
 
 #define CGROUPS	"/sys/fs/cgroup"
 
-/* The number behind @key in a file of lines of both; @key may be "". */
-static bool number_in(const char *path, const char *key, uint64_t *val)
-{
-	size_t len = strlen(key);
-	bool found = false;
-	char line[256];
-	FILE *f;
-
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	/* "max" is no number, and no limit. */
-	while (!found && fgets(line, sizeof(line), f))
-		found = !strncmp(line, key, len) &&
-			sscanf(line + len, "%" SCNu64, val) == 1;
-	fclose(f);
-	return found;
-}
-
 /* How much there is for a buffer, by whoever says the least, and who that is. */
 struct room {
 	uint64_t	least;
@@ -52,11 +33,12 @@ static void room_in_cgroup(struct room *room, const char *name)
 {
 	uint64_t max, used, cache = 0;
 
-	if (!number_in(say(CGROUPS "%s/memory.max", name), "", &max) ||
-	    !number_in(say(CGROUPS "%s/memory.current", name), "", &used))
+	if (!number_in(say(CGROUPS "%s/memory.max", name), "", 10, &max) ||
+	    !number_in(say(CGROUPS "%s/memory.current", name), "", 10,
+		       &used))
 		return;
 	number_in(say(CGROUPS "%s/memory.stat", name), "inactive_file ",
-		  &cache);
+		  10, &cache);
 	used -= used < cache ? used : cache;
 	room_limit(room, max > used ? max - used : 0,
 		   say(CGROUPS "%s/memory.max", name));
@@ -92,7 +74,7 @@ int memory_fits(const struct options *o, uint64_t size)
 	/* Huge pages are set aside: there are enough, or the kernel says so. */
 	if (o->force || o->hugetlb)
 		return EXIT_OK;
-	if (number_in("/proc/meminfo", "MemAvailable:", &kib))
+	if (number_in("/proc/meminfo", "MemAvailable:", 10, &kib))
 		room_limit(&room, kib * 1024, "MemAvailable of /proc/meminfo");
 	room_in_cgroups(&room);
 	if (size > room.least)

@@ -61,15 +61,15 @@ static bool read_dev(const char *path, dev_t *dev)
 /* A partition lies in the directory of its disk. */
 static dev_t find_disk(dev_t self, uint64_t *start)
 {
-	char dir[PATH_MAX], line[64];
+	char dir[PATH_MAX];
 	dev_t disk = self;
 
 	*start = 0;
 	if (device_sysfs(self, dir, sizeof(dir)) ||
 	    access(say("%s/partition", dir), F_OK))
 		return self;
-	if (read_line(say("%s/start", dir), line, sizeof(line)))
-		*start = strtoull(line, NULL, 10) << 9;
+	if (number_in(say("%s/start", dir), "", 10, start))
+		*start <<= 9;
 	read_dev(say("%s/../dev", dir), &disk);
 	return disk;
 }

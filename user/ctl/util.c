@@ -432,17 +432,33 @@ bool read_line(const char *path, char *buf, size_t len)
 	return ok;
 }
 
+bool number_in(const char *path, const char *key, int base, uint64_t *val)
+{
+	FILE *f = fopen(path, "re");
+	size_t len = strlen(key);
+	char line[256], *end;
+	bool found = false;
+	uint64_t number;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, key, len))
+			continue;
+		number = strtoull(line + len, &end, base);
+		/* "max" is no number, and no limit. */
+		found = end != line + len;
+		if (found)
+			*val = number;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 uint64_t huge_page_size(void)
 {
 	uint64_t kib = 2048;	/* x86, if the kernel does not say */
-	FILE *f = fopen("/proc/meminfo", "re");
-	char line[128];
 
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Hugepagesize: %" SCNu64 " kB", &kib) == 1)
-			break;
-	if (f)
-		fclose(f);
+	number_in("/proc/meminfo", "Hugepagesize:", 10, &kib);
 	return kib * 1024;
 }
 
