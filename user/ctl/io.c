@@ -133,46 +133,30 @@ static int open_channel(struct job *j, struct end *end, int flags)
 	return EXIT_OK;
 }
 
-static int cannot_seek(const struct end *end, const char *option)
+/* A target is made if it is not there, and what is in it is cut off. */
+static int open_plain(struct end *end, bool target)
 {
-	return fail(.what = "seek in", .object = end->path, .err = -ESPIPE,
-		    .advice = say("no %s, or a regular file", option));
-}
-
-static int open_source_file(struct end *end)
-{
+	int flags = !target ? O_RDONLY : O_WRONLY | O_CREAT |
+		    (end->pos ? 0 : O_TRUNC);
 	struct stat st;
 
-	end->fd = is_stdio(end->path) ? dup(STDIN_FILENO) :
-		  open(end->path, O_RDONLY | O_CLOEXEC);
+	end->fd = is_stdio(end->path) ?
+		  dup(target ? STDOUT_FILENO : STDIN_FILENO) :
+		  open(end->path, flags | O_CLOEXEC, 0666);
 	if (end->fd < 0 || fstat(end->fd, &st))
 		return fail(.what = "open", .object = end->path,
-			    .err = -errno, .advice = errno == ENOENT ?
+			    .err = -errno, .advice = target ?
+			    "a file you may write" : errno == ENOENT ?
 			    "a file that is there" : NULL);
 	if (S_ISDIR(st.st_mode))
 		return fail(.what = "read", .object = end->path,
 			    .err = -EISDIR, .advice = "a file");
 	end->stream = !S_ISREG(st.st_mode);
-	if (end->stream && end->pos)
-		return cannot_seek(end, "--src-offset");
-	return EXIT_OK;
-}
-
-/* Creates the file, and cuts off what is in it. */
-static int open_target_file(struct end *end)
-{
-	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (end->pos ? 0 : O_TRUNC);
-	struct stat st;
-
-	end->fd = is_stdio(end->path) ? dup(STDOUT_FILENO) :
-		  open(end->path, flags, 0666);
-	if (end->fd < 0 || fstat(end->fd, &st))
-		return fail(.what = "open", .object = end->path,
-			    .err = -errno, .advice = "a file you may write");
-	end->stream = !S_ISREG(st.st_mode);
-	if (end->stream && end->pos)
-		return cannot_seek(end, "--dst-offset");
-	return EXIT_OK;
+	if (!end->stream || !end->pos)
+		return EXIT_OK;
+	return fail(.what = "seek in", .object = end->path, .err = -ESPIPE,
+		    .advice = say("no %s, or a regular file", target ?
+				  "--dst-offset" : "--src-offset"));
 }
 
 /* A name below /dev that is not there is a device that is not there. */
@@ -207,7 +191,7 @@ static int open_ends(struct job *j)
 	if (x->src.kind == END_CHANNEL)
 		ret = open_channel(j, &x->src, O_RDONLY);
 	else if (x->src.kind == END_PLAIN)
-		ret = open_source_file(&x->src);
+		ret = open_plain(&x->src, false);
 	/* O_EXCL: not if it is mounted or part of something. */
 	if (!j->o->force)
 		flags |= O_EXCL;
@@ -776,7 +760,7 @@ static int prepare_target(struct job *j)
 
 	j->begun = true;
 	if (dst->kind == END_PLAIN && dst->fd < 0)
-		return open_target_file(dst);
+		return open_plain(dst, true);
 	if (j->cut && ftruncate(dst->kind == END_PLAIN ? dst->fd :
 				dst->dev.fd, 0))
 		return fail(.what = "cut off", .object = dst->path,
