@@ -39,16 +39,6 @@
 /* A count does not scatter as a time does. */
 #define COUNT_SECONDS	0.3
 
-static const struct {
-	const char	*word;
-	bool		hugetlb;
-	bool		fragmented;
-} buffer_kinds[] = {
-	{ "plain", false, false },
-	{ "contiguous", true, false },
-	{ "fragmented", false, true },
-};
-
 /* ---- The command line ---- */
 
 /* "4K,128K" */
@@ -105,17 +95,14 @@ static int parse_mode(struct bench *b)
 
 static int parse_buffer(struct bench *b)
 {
-	unsigned int i;
+	const char *kind = b->o.buffer;
 
-	for (i = 0; i < ARRAY_SIZE(buffer_kinds); i++) {
-		if (strcmp(b->o.buffer, buffer_kinds[i].word))
-			continue;
-		b->o.hugetlb = buffer_kinds[i].hugetlb;
-		b->fragmented = buffer_kinds[i].fragmented;
+	b->o.hugetlb = !strcmp(kind, "contiguous");
+	b->fragmented = !strcmp(kind, "fragmented");
+	if (b->o.hugetlb || b->fragmented || !strcmp(kind, "plain"))
 		return EXIT_OK;
-	}
 	return usage_error("--buffer wants plain, contiguous or fragmented, "
-			   "not", b->o.buffer);
+			   "not", kind);
 }
 
 static int parse_seconds(struct bench *b)
