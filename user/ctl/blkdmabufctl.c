@@ -207,23 +207,15 @@ static const struct field command_fields[] = {
 	{}
 };
 
-static void print_usage(FILE *f, const struct command *cmd)
-{
-	if (cmd)
-		fprintf(f, "usage: blkdmabufctl [OPTIONS] %s %s [OPTIONS]\n",
-			cmd->name, cmd->args);
-	else
-		fprintf(f, "usage: blkdmabufctl [OPTIONS] COMMAND ...\n");
-}
-
 static void print_help(const struct command *cmd, const char *group)
 {
-	print_usage(stdout, cmd);
 	if (cmd) {
-		printf("  %s\n\nOptions:\n", cmd->help);
+		printf("usage: blkdmabufctl [OPTIONS] %s %s [OPTIONS]\n  %s\n\n"
+		       "Options:\n", cmd->name, cmd->args, cmd->help);
 		tell_list(option_fields, options_json(cmd, false));
 	} else {
-		puts("Block I/O straight between a device, or a file on one, "
+		puts("usage: blkdmabufctl [OPTIONS] COMMAND ...\n"
+		     "Block I/O straight between a device, or a file on one, "
 		     "and a dma-buf.\n\n"
 		     "Commands:");
 		tell_list(command_fields, commands_json(group));
@@ -235,21 +227,18 @@ static void print_help(const struct command *cmd, const char *group)
 	     "blkdmabufctl(8).");
 }
 
-static void print_help_json(void)
+static int help(const struct command *cmd, const char *group)
 {
-	struct json_object *all = json_object_new_object();
+	struct json_object *all;
 
+	if (!want_json) {
+		print_help(cmd, group);
+		return EXIT_OK;
+	}
+	all = json_object_new_object();
 	json_object_object_add(all, "commands", commands_json(NULL));
 	json_object_object_add(all, "options", options_json(NULL, true));
 	print_json(all);
-}
-
-static int help(const struct command *cmd, const char *group)
-{
-	if (want_json)
-		print_help_json();
-	else
-		print_help(cmd, group);
 	return EXIT_OK;
 }
 
