@@ -222,8 +222,6 @@ void show_progress(struct progress *p, uint64_t done, uint64_t length,
 /* ---- Numbers ---- */
 
 bool parse_size(const char *s, uint64_t *size);
-/* "NAME:SIZE" of a heap: length of the name, or 0. */
-int heap_size(const char *s, uint64_t *size);
 bool parse_u32(const char *s, uint32_t *val);
 const char *human_size(uint64_t bytes);
 
@@ -300,6 +298,9 @@ int dmabuf_udmabuf(const struct options *o, uint64_t size);
 int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size,
 			  bool fragmented, void **mem);
 int dmabuf_heap(const struct options *o, const char *name, uint64_t size);
+/* What --heap NAME:SIZE says, and whether it says that; an exit code. */
+int dmabuf_heap_size(const struct options *o);
+int heap_size_check(const struct options *o);
 int memory_fits(const struct options *o, uint64_t size);
 int dmabuf_given(const struct options *o);
 

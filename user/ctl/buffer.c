@@ -31,8 +31,8 @@ static const char *udmabuf_advice(const struct options *o, uint64_t size,
 }
 
 /* With its memory at *@mem, unless that is NULL. */
-static int make_udmabuf(const struct options *o, uint64_t size,
-			bool fragmented, void **mem)
+int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size,
+			  bool fragmented, void **mem)
 {
 	unsigned int flags = o->hugetlb ? BLKDMABUF_HUGETLB : 0;
 	int ret;
@@ -59,13 +59,7 @@ static int make_udmabuf(const struct options *o, uint64_t size,
 
 int dmabuf_udmabuf(const struct options *o, uint64_t size)
 {
-	return make_udmabuf(o, size, false, NULL);
-}
-
-int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size,
-			  bool fragmented, void **mem)
-{
-	return make_udmabuf(o, size, fragmented, mem);
+	return dmabuf_udmabuf_mapped(o, size, false, NULL);
 }
 
 int dmabuf_heap(const struct options *o, const char *name, uint64_t size)
@@ -86,6 +80,32 @@ int dmabuf_heap(const struct options *o, const char *name, uint64_t size)
 	fail(.what = say("allocate %" PRIu64 " bytes from heap", size),
 	     .object = name, .err = ret, .advice = advice);
 	return -1;
+}
+
+/* Length of the name; the name may hold colons, a size does not. */
+static int heap_of(const char *s, uint64_t *size)
+{
+	const char *colon = strrchr(s, ':');
+
+	return colon && parse_size(colon + 1, size) ? colon - s : 0;
+}
+
+int heap_size_check(const struct options *o)
+{
+	uint64_t size;
+
+	if (!o->heap_size || heap_of(o->heap_size, &size))
+		return EXIT_OK;
+	return usage_error_try("--heap wants NAME:SIZE, not", o->heap_size,
+			       "--heap system:64M");
+}
+
+int dmabuf_heap_size(const struct options *o)
+{
+	uint64_t size = 0;
+	int len = heap_of(o->heap_size, &size);
+
+	return dmabuf_heap(o, say("%.*s", len, o->heap_size), size);
 }
 
 static int fd_of_process(const struct options *o)

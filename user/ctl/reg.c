@@ -228,19 +228,6 @@ static int put_info(struct blkdmabuf_ctl *ctl, uint32_t id)
 
 /* ---- register ---- */
 
-static int heap_from_arg(const struct options *o, const char *arg)
-{
-	uint64_t size;
-	int len = heap_size(arg, &size);
-
-	if (!len) {
-		usage_error_try("--heap wants NAME:SIZE, not", arg,
-				"--heap system:64M");
-		return -EXIT_USAGE;
-	}
-	return dmabuf_heap(o, say("%.*s", len, arg), size);
-}
-
 static int source_check(const struct options *o)
 {
 	int sources = given(o, OPT_UDMABUF) + given(o, OPT_HEAP_SIZE) +
@@ -253,10 +240,9 @@ static int source_check(const struct options *o)
 		return usage_error("--pid wants", "--fd");
 	if (o->hugetlb && !given(o, OPT_UDMABUF))
 		return usage_error("--hugetlb wants", "--udmabuf");
-	return EXIT_OK;
+	return heap_size_check(o);
 }
 
-/* A dma-buf, or -exit code. */
 static int source_open(const struct options *o, struct bar *bar)
 {
 	if (given(o, OPT_VFIO))
@@ -264,7 +250,7 @@ static int source_open(const struct options *o, struct bar *bar)
 	if (given(o, OPT_UDMABUF))
 		return dmabuf_udmabuf(o, o->udmabuf);
 	if (given(o, OPT_HEAP_SIZE))
-		return heap_from_arg(o, o->heap_size);
+		return dmabuf_heap_size(o);
 	return dmabuf_given(o);
 }
 
@@ -387,7 +373,7 @@ int cmd_register(const struct options *o)
 	dmabuf = source_open(o, &bar);
 	if (dmabuf < 0) {
 		close(dev.fd);
-		return -dmabuf;
+		return EXIT_FAILED;
 	}
 	ret = register_on(o, &dev, dmabuf);
 	close(dmabuf);

@@ -300,14 +300,6 @@ bool parse_size(const char *s, uint64_t *size)
 	return !*end;
 }
 
-/* A name may hold colons, a size does not. */
-int heap_size(const char *s, uint64_t *size)
-{
-	const char *colon = strrchr(s, ':');
-
-	return colon && parse_size(colon + 1, size) ? colon - s : 0;
-}
-
 bool parse_u32(const char *s, uint32_t *val)
 {
 	unsigned long long v;

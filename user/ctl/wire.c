@@ -174,7 +174,6 @@ int wire_check_options(const struct options *o, const char *name)
 {
 	int buffers = given(o, OPT_UDMABUF) + given(o, OPT_HEAP_SIZE) +
 		      given(o, OPT_FD) + given(o, OPT_ID);
-	uint64_t size;
 
 	if (!given(o, OPT_NETDEV))
 		return usage_error(say("'%s' wants", name), "--netdev");
@@ -185,16 +184,13 @@ int wire_check_options(const struct options *o, const char *name)
 		return usage_error("--pid wants", "--fd");
 	if (o->hugetlb && !given(o, OPT_UDMABUF))
 		return usage_error("--hugetlb wants", "--udmabuf");
-	if (given(o, OPT_HEAP_SIZE) && !heap_size(o->heap_size, &size))
-		return usage_error_try("--heap wants NAME:SIZE, not",
-				       o->heap_size, "--heap system:32M");
 	if (o->depth < 1 || o->depth > MAX_DEPTH)
 		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH));
 	if (o->block_size < MIN_BLOCK || o->block_size > MAX_BLOCK)
 		return usage_error("--block-size wants 512 to", "16M");
 	if (given(o, OPT_LENGTH) && !o->length)
 		return usage_error("--length wants", "one block or more");
-	return EXIT_OK;
+	return heap_size_check(o);
 }
 
 /* Device or file and the channel for it; what it takes and how much there is. */
@@ -244,14 +240,6 @@ int wire_open(struct wire *w, const struct options *o, const char *name,
 	       netif_need(&w->nic, o->netdev);
 }
 
-static int heap_buffer(const struct options *o)
-{
-	uint64_t size;
-	int len = heap_size(o->heap_size, &size);
-
-	return dmabuf_heap(o, say("%.*s", len, o->heap_size), size);
-}
-
 /* 0, or -errno: mapping is left to the first I/O. */
 static int register_on(struct wire *w, int dmabuf, uint32_t *slot,
 		       unsigned int *reason)
@@ -294,7 +282,7 @@ int wire_buffer(struct wire *w, uint64_t size)
 	if (given(o, OPT_FD) || given(o, OPT_ID))
 		w->dmabuf = dmabuf_given(o);
 	else if (given(o, OPT_HEAP_SIZE))
-		w->dmabuf = heap_buffer(o);
+		w->dmabuf = dmabuf_heap_size(o);
 	else
 		w->dmabuf = dmabuf_udmabuf(o, given(o, OPT_UDMABUF) ?
 					   o->udmabuf : size);
