@@ -307,7 +307,7 @@ static int make_buffer(struct bench *b)
 		all = MAX_BUFFER / b->t.threads / size * size;
 	if (all < size)
 		all = size;
-	b->t.mem_size = (all * b->t.threads + page - 1) / page * page;
+	b->t.mem_size = round_up(all * b->t.threads, page);
 	b->dmabuf = dmabuf_udmabuf_mapped(&b->o, b->t.mem_size, b->fragmented,
 					  &b->t.mem);
 	if (b->dmabuf < 0)

@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/param.h>	/* MIN(), MAX() */
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -37,6 +38,11 @@
 #include "pins.h"
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+static inline uint64_t round_up(uint64_t val, uint64_t unit)
+{
+	return (val + unit - 1) / unit * unit;
+}
 
 enum exit_code {
 	EXIT_OK		= 0,

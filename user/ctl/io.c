@@ -311,11 +311,6 @@ static int settle_length(struct job *j)
 	return EXIT_OK;
 }
 
-static uint64_t round_up(uint64_t val, uint64_t unit)
-{
-	return (val + unit - 1) / unit * unit;
-}
-
 /* May a transfer to or from @end have a last block that is no whole one? */
 static bool may_end_in_part(const struct job *j, const struct end *end)
 {
@@ -433,13 +428,11 @@ static int settle(struct job *j)
 	if (ret || !x->length)
 		return ret;
 	/* They are powers of two. */
-	unit = unit_of(&x->src) > unit_of(&x->dst) ? unit_of(&x->src) :
-						     unit_of(&x->dst);
+	unit = MAX(unit_of(&x->src), unit_of(&x->dst));
 	if (x->block_size > x->length)
 		x->block_size = round_up(x->length, unit);
-	if (x->length != LENGTH_UNKNOWN &&
-	    x->depth > (x->length - 1) / x->block_size + 1)
-		x->depth = (x->length - 1) / x->block_size + 1;
+	/* No more than there are, however many that is. */
+	x->depth = MIN(x->depth, (x->length - 1) / x->block_size + 1);
 	return EXIT_OK;
 }
 
@@ -466,11 +459,10 @@ static int new_buffer(struct job *j)
 {
 	uint64_t page = j->o->hugetlb ? huge_page_size() :
 			(uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t size = j->x.depth * j->x.block_size;
+	uint64_t size = round_up(j->x.depth * j->x.block_size, page);
 
 	if (!has_own_buffer(j))
 		return EXIT_OK;
-	size = (size + page - 1) / page * page;
 	j->buf_size = size;
 	j->x.dmabuf = j->o->heap ? dmabuf_heap(j->o, j->o->heap, size) :
 		      dmabuf_udmabuf(j->o, size);

@@ -67,8 +67,7 @@ static void add(struct wire *w, const struct piece *p)
 	if (p->linear)
 		return;
 	s->held++;
-	if (s->held > s->held_max)
-		s->held_max = s->held;
+	s->held_max = MAX(s->held_max, s->held);
 }
 
 void sink_add(struct wire *w, uint64_t offset, uint32_t len, uint32_t token)
@@ -123,8 +122,7 @@ struct plan {
 
 static uint32_t whole_blocks(const struct wire *w, uint64_t len)
 {
-	return (len < w->o->block_size ? len : w->o->block_size) / w->unit *
-	       w->unit;
+	return MIN(len, w->o->block_size) / w->unit * w->unit;
 }
 
 /*
@@ -232,9 +230,7 @@ static struct plan plan(const struct wire *w)
 
 static uint64_t bounce_size(const struct wire *w)
 {
-	uint64_t page = sysconf(_SC_PAGESIZE);
-
-	return (MAX_BOUNCES * w->o->block_size + page - 1) / page * page;
+	return round_up(MAX_BOUNCES * w->o->block_size, sysconf(_SC_PAGESIZE));
 }
 
 static int bounce_open(struct wire *w)
@@ -297,7 +293,7 @@ static void copy_pieces(struct wire *w, const struct command *c)
 	for (i = c->first; left; i++, skip = 0) {
 		const struct piece *p = piece_at(s, i);
 
-		len = p->len - skip < left ? p->len - skip : left;
+		len = MIN(p->len - skip, left);
 		memcpy(to, (p->linear ?: s->map + p->offset) + skip, len);
 		count_copied(w, c, p, len);
 		to += len;
@@ -375,7 +371,7 @@ static void take(struct wire *w, struct command *c)
 	c->at = s->at;
 	while (left) {
 		p = piece_at(s, s->next);
-		len = p->len - p->taken < left ? p->len - p->taken : left;
+		len = MIN(p->len - p->taken, left);
 		c->last = s->next;
 		p->taken += len;
 		left -= len;
@@ -420,7 +416,7 @@ static unsigned int fill_vecs(const struct wire *w, struct command *c)
 	for (i = c->first; left; i++, skip = 0) {
 		const struct piece *p = piece_at(&w->sink, i);
 
-		len = p->len - skip < left ? p->len - skip : left;
+		len = MIN(p->len - skip, left);
 		left -= len;
 		if (vec > c->vecs &&
 		    vec[-1].offset + vec[-1].len == p->offset + skip)

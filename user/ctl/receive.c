@@ -227,11 +227,9 @@ static bool devmem_receive(struct wire *w)
 	if (w->ended || !frags || wire_full(w))
 		return false;
 	/* The kernel stops where there is no room for one more. */
-	if (frags > MAX_FRAGS)
-		frags = MAX_FRAGS;
-	msg.msg_controllen = frags * CMSG_SPACE(sizeof(struct frag));
-	if (iov.iov_len > wire_left(w))
-		iov.iov_len = wire_left(w);
+	msg.msg_controllen = MIN(frags, MAX_FRAGS) *
+			     CMSG_SPACE(sizeof(struct frag));
+	iov.iov_len = MIN(iov.iov_len, wire_left(w));
 	len = recvmsg(w->sock, &msg, MSG_SOCK_DEVMEM | MSG_DONTWAIT);
 	if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
 		wire_poll(w, TAG_SOCKET, w->sock, POLLIN);

@@ -95,7 +95,7 @@ static void queue_read(struct wire *w, struct chunk *c)
 {
 	uint64_t user = TAG(TAG_COMMAND, c - w->sender->chunks);
 	struct io_uring_sqe *sqe = wire_sqe(w, user);
-	uint32_t len = (c->len - c->moved + w->unit - 1) / w->unit * w->unit;
+	uint32_t len = round_up(c->len - c->moved, w->unit);
 
 	if (!sqe)
 		return;
@@ -113,8 +113,7 @@ static void start_reads(struct wire *w)
 	while (s->tail - s->head < s->nr && s->at < w->length) {
 		c = chunk_at(s, s->tail++);
 		*c = (struct chunk) { .state = READING, .at = s->at };
-		c->len = w->length - s->at < w->o->block_size ?
-			 w->length - s->at : w->o->block_size;
+		c->len = MIN(w->length - s->at, w->o->block_size);
 		s->at += c->len;
 		queue_read(w, c);
 	}
@@ -386,8 +385,7 @@ static int make_chunks(struct wire *w)
 
 	w->sender = s;
 	if (s) {
-		s->nr = w->buf_size / w->o->block_size < w->o->depth ?
-			w->buf_size / w->o->block_size : w->o->depth;
+		s->nr = MIN(w->buf_size / w->o->block_size, w->o->depth);
 		s->chunks = calloc(s->nr, sizeof(*s->chunks));
 	}
 	if (s && s->chunks)
@@ -434,7 +432,7 @@ int cmd_send(const struct options *o)
 	w.complete = send_complete;
 	ret = ret ?:
 	      settle_length(&w) ?:
-	      wire_buffer(&w, (o->depth < 2 ? 2 : o->depth) * o->block_size) ?:
+	      wire_buffer(&w, MAX(o->depth, 2) * o->block_size) ?:
 	      make_chunks(&w) ?:
 	      wire_ring(&w) ?:
 	      bind_to_nic(&w) ?:

@@ -274,11 +274,10 @@ int wire_register(struct wire *w, int dmabuf, uint32_t *slot)
 int wire_buffer(struct wire *w, uint64_t size)
 {
 	const struct options *o = w->o;
-	uint64_t page = sysconf(_SC_PAGESIZE);
 	unsigned int reason;
 	int ret;
 
-	size = (size + page - 1) / page * page;
+	size = round_up(size, sysconf(_SC_PAGESIZE));
 	if (given(o, OPT_FD) || given(o, OPT_ID))
 		w->dmabuf = dmabuf_given(o);
 	else if (given(o, OPT_HEAP_SIZE))

@@ -116,10 +116,8 @@ static void source_ended(struct engine *e, struct chunk *c, uint32_t len)
 {
 	const struct end *dst = &e->x->dst;
 
-	if (e->x->length > c->at + len)
-		e->x->length = c->at + len;
-	if (e->next > e->x->length)
-		e->next = e->x->length;
+	e->x->length = MIN(e->x->length, c->at + len);
+	e->next = MIN(e->next, e->x->length);
 	c->len = len;
 	c->state = len ? FULL : EMPTY;
 	if (is_part(dst, c) &&
@@ -236,17 +234,12 @@ static void drain_to_file(struct engine *e, struct chunk *c)
 
 /* ---- Channels ---- */
 
-static uint32_t whole_blocks(const struct end *end, uint32_t len)
-{
-	return (len + end->unit - 1) / end->unit * end->unit;
-}
-
 static void queue_io(struct engine *e, struct chunk *c)
 {
 	bool fill = c->state == FILLING;
 	const struct end *end = fill ? &e->x->src : &e->x->dst;
 	uint64_t pos = end->pos + c->at + c->moved;
-	uint32_t len = whole_blocks(end, c->len - c->moved);
+	uint32_t len = round_up(c->len - c->moved, end->unit);
 	uint64_t user = c - e->chunks;
 	int ret;
 
@@ -314,18 +307,15 @@ static bool reap(struct engine *e, unsigned int min)
 static void chunk_start(struct engine *e, struct chunk *c)
 {
 	struct xfer *x = e->x;
-	uint64_t len = x->block_size;
+	uint64_t len = MIN(x->block_size, x->length - e->next);
 
-	if (len > x->length - e->next)
-		len = x->length - e->next;
 	c->at = e->next;
 	c->len = len;
 	c->moved = 0;
 	c->buf = x->buf_offset + (x->linear ? c->at :
 				  (c - e->chunks) * x->block_size);
 	e->next += len;
-	if (x->begun < e->next)
-		x->begun = e->next;
+	x->begun = MAX(x->begun, e->next);
 	if (x->src.kind == END_CHANNEL) {
 		c->state = FILLING;
 		queue_io(e, c);

@@ -85,8 +85,7 @@ static int make_region(struct zcrx *z)
 	uint64_t page = sysconf(_SC_PAGESIZE);
 
 	/* The first page has head and tail, and what the kernel adds. */
-	z->region_size = page + z->entries * sizeof(*z->rqes);
-	z->region_size = (z->region_size + page - 1) / page * page;
+	z->region_size = page + round_up(z->entries * sizeof(*z->rqes), page);
 	z->region = mmap(NULL, z->region_size, PROT_READ | PROT_WRITE,
 			 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (z->region != MAP_FAILED)
@@ -153,10 +152,7 @@ static bool zcrx_receive(struct wire *w)
 
 	if (z->armed || w->ended || !budget || wire_full(w))
 		return false;
-	if (budget > MAX_BUDGET)
-		budget = MAX_BUDGET;
-	if (budget > wire_left(w))
-		budget = wire_left(w);
+	budget = MIN(MIN(budget, MAX_BUDGET), wire_left(w));
 	sqe = wire_sqe(w, TAG(TAG_ZCRX, 0));
 	if (!sqe)
 		return false;
