@@ -304,9 +304,10 @@ int dmabuf_udmabuf(const struct options *o, uint64_t size);
 int dmabuf_udmabuf_mapped(const struct options *o, uint64_t size,
 			  bool fragmented, void **mem);
 int dmabuf_heap(const struct options *o, const char *name, uint64_t size);
-/* What --heap NAME:SIZE says, and whether it says that; an exit code. */
+/* --heap NAME:SIZE */
 int dmabuf_heap_size(const struct options *o);
-int heap_size_check(const struct options *o);
+/* Do options go together that name a buffer?  An exit code. */
+int buffer_options_check(const struct options *o);
 int memory_fits(const struct options *o, uint64_t size);
 int dmabuf_given(const struct options *o);
 

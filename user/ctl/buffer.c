@@ -90,14 +90,18 @@ static int heap_of(const char *s, uint64_t *size)
 	return colon && parse_size(colon + 1, size) ? colon - s : 0;
 }
 
-int heap_size_check(const struct options *o)
+int buffer_options_check(const struct options *o)
 {
 	uint64_t size;
 
-	if (!o->heap_size || heap_of(o->heap_size, &size))
-		return EXIT_OK;
-	return usage_error_try("--heap wants NAME:SIZE, not", o->heap_size,
-			       "--heap system:64M");
+	if (given(o, OPT_PID) && !given(o, OPT_FD))
+		return usage_error("--pid wants", "--fd");
+	if (o->hugetlb && !given(o, OPT_UDMABUF))
+		return usage_error("--hugetlb wants", "--udmabuf");
+	if (o->heap_size && !heap_of(o->heap_size, &size))
+		return usage_error_try("--heap wants NAME:SIZE, not",
+				       o->heap_size, "--heap system:64M");
+	return EXIT_OK;
 }
 
 int dmabuf_heap_size(const struct options *o)

@@ -636,17 +636,13 @@ static int check_options(const struct options *o)
 {
 	struct bar bar;
 
-	if (given(o, OPT_PID) && !given(o, OPT_FD))
-		return usage_error("--pid wants", "--fd");
-	if (o->hugetlb && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb wants", "--udmabuf");
 	if (o->probe && (!o->args[0] || o->args[1]))
 		return usage_error("--probe wants", "one DEV or FILE");
 	if (given(o, OPT_PROBE_RANGE) && !o->probe)
 		return usage_error("--probe-range wants", "--probe");
 	if (given(o, OPT_QUEUE) && !o->netdev)
 		return usage_error("--queue wants", "--netdev");
-	return bar_parse(&bar, &o->vfio);
+	return buffer_options_check(o) ?: bar_parse(&bar, &o->vfio);
 }
 
 /*

@@ -236,11 +236,7 @@ static int source_check(const struct options *o)
 	if (sources != 1)
 		return usage_error("'register' wants exactly one of",
 				   "--udmabuf, --heap, --fd, --vfio");
-	if (given(o, OPT_PID) && !given(o, OPT_FD))
-		return usage_error("--pid wants", "--fd");
-	if (o->hugetlb && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb wants", "--udmabuf");
-	return heap_size_check(o);
+	return buffer_options_check(o);
 }
 
 static int source_open(const struct options *o, struct bar *bar)

@@ -180,17 +180,13 @@ int wire_check_options(const struct options *o, const char *name)
 	if (buffers > 1)
 		return usage_error(say("'%s' wants at most one of", name),
 				   "--udmabuf, --heap, --id, --fd");
-	if (given(o, OPT_PID) && !given(o, OPT_FD))
-		return usage_error("--pid wants", "--fd");
-	if (o->hugetlb && !given(o, OPT_UDMABUF))
-		return usage_error("--hugetlb wants", "--udmabuf");
 	if (o->depth < 1 || o->depth > MAX_DEPTH)
 		return usage_error("--depth wants 1 to", say("%u", MAX_DEPTH));
 	if (o->block_size < MIN_BLOCK || o->block_size > MAX_BLOCK)
 		return usage_error("--block-size wants 512 to", "16M");
 	if (given(o, OPT_LENGTH) && !o->length)
 		return usage_error("--length wants", "one block or more");
-	return heap_size_check(o);
+	return buffer_options_check(o);
 }
 
 /* Device or file and the channel for it; what it takes and how much there is. */
