@@ -267,24 +267,35 @@ static int register_failed(const struct device *dev,
 		    .reason = res->reason, .advice = advice);
 }
 
-/*
- * Tell the id.  A registration outlives us, and one whose id nobody was told
- * would keep its memory until the pin goes.
- */
-static int register_told(struct blkdmabuf_ctl *ctl, uint32_t id)
+static int map_now(const struct options *o, const struct device *dev,
+		   struct blkdmabuf_ctl *ctl, uint32_t id)
+{
+	int ret;
+
+	if (o->no_map)
+		return EXIT_OK;
+	ret = blkdmabuf_map(ctl, id);
+	if (stop_signal) {
+		fail(.what = "map a dma-buf for", .object = dev->path,
+		     .err = -EINTR, .advice = "again: nothing is registered");
+		return 128 + stop_signal;
+	}
+	/* It is copied then, and what is told says why. */
+	return ret && !o->allow_copy ?
+	       report_map_failure(ctl, id, ret, dev->path) : EXIT_OK;
+}
+
+static int tell_registered(struct blkdmabuf_ctl *ctl, uint32_t id)
 {
 	int ret = put_info(ctl, id);
 
-	if (!ret && fflush(stdout)) {
-		ret = -errno;
-		/* Standard output is what does not work. */
-		want_json = false;
-		ret = fail(.what = "write to", .object = "standard output",
-			   .err = ret);
-	}
-	if (ret)
-		blkdmabuf_unregister(ctl, id);
-	return ret;
+	if (ret || !fflush(stdout))
+		return ret;
+	ret = -errno;
+	/* Standard output is what does not work. */
+	want_json = false;
+	return fail(.what = "write to", .object = "standard output",
+		    .err = ret);
 }
 
 /*
@@ -327,25 +338,14 @@ static int register_on(const struct options *o, const struct device *dev,
 		ret = register_failed(dev, &res);
 		goto close;
 	}
-	if (!o->no_map) {
-		ret = blkdmabuf_map(ctl, res.id);
-		if (stop_signal) {
-			blkdmabuf_unregister(ctl, res.id);
-			fail(.what = "map a dma-buf for", .object = dev->path,
-			     .err = -EINTR,
-			     .advice = "again: nothing is registered");
-			ret = 128 + stop_signal;
-			goto close;
-		}
-		/* It is copied then, and what is told says why. */
-		if (ret && !o->allow_copy) {
-			ret = report_map_failure(ctl, res.id, ret, dev->path);
-			blkdmabuf_unregister(ctl, res.id);
-			goto close;
-		}
-	}
-	ret = register_told(ctl, res.id);
-	if (!ret && given(o, OPT_VFIO))
+	ret = map_now(o, dev, ctl, res.id) ?: tell_registered(ctl, res.id);
+	/*
+	 * A registration outlives us, and one whose id nobody was told would
+	 * keep its memory until the pin goes.
+	 */
+	if (ret)
+		blkdmabuf_unregister(ctl, res.id);
+	else if (given(o, OPT_VFIO))
 		ret = hold(&signals);
 close:
 	blkdmabuf_ctl_close(ctl);
