@@ -647,9 +647,22 @@ static void blk_rq_dmabuf_sync(struct request *rq, bool for_cpu)
 	}
 }
 
+/* Is it all in one page of the buffer, and each page of that in one range? */
+static bool blk_rq_dmabuf_in_page(const struct request *rq,
+				  const struct blk_dmabuf_mapping *mapping)
+{
+	const struct bvec_iter *pos = &rq->bio->bi_iter;
+	u64 mask = rq->q->limits.dma_alignment;
+	u64 offset = bio_dmabuf_offset(pos);
+
+	return offset % SZ_4K + pos->bi_size <= SZ_4K && !(offset & mask) &&
+	       !((mapping->ranges[0].addr | mapping->gaps) &
+		 (mask | (SZ_4K - 1)));
+}
+
 /*
- * Does a request that was split for another mapping suit @mapping?  The driver
- * has decided by segments and gaps before it maps.
+ * Does a request that was split for another mapping, or for none, suit @mapping?
+ * The driver has decided by segments and gaps before it maps.
  */
 static bool blk_rq_dmabuf_suits(const struct request *rq,
 				const struct blk_dmabuf_mapping *mapping)
@@ -658,8 +671,12 @@ static bool blk_rq_dmabuf_suits(const struct request *rq,
 	const struct queue_limits *lim = &rq->q->limits;
 	unsigned int segs, gap_bit;
 
-	if (!blk_dmabuf_mapping_fits(mapping, lim) ||
-	    (io->only_peer && !mapping->peer))
+	if (io->only_peer && !mapping->peer)
+		return false;
+	/* One segment, without counting. */
+	if (!io->parts && blk_rq_dmabuf_in_page(rq, mapping))
+		return true;
+	if (!blk_dmabuf_mapping_fits(mapping, lim))
 		return false;
 	if (blk_dmabuf_count(mapping, rq->bio, lim, UINT_MAX, &segs,
 			     &gap_bit) != rq->bio->bi_iter.bi_size)
@@ -739,6 +756,41 @@ blk_rq_dmabuf_yield(const struct request *rq, struct blk_dma_iter *iter,
 	blk_dmabuf_pause(rq, &iter->iter.iter, cur);
 }
 
+/* The first of several segments, or of several parts. */
+static noinline void blk_rq_dmabuf_yield_first(const struct request *rq,
+					       struct blk_dma_iter *iter)
+{
+	struct blk_dmabuf_cursor cur;
+
+	blk_dmabuf_cursor(&cur, rq->dmabuf_mapping, rq->bio);
+	blk_rq_dmabuf_yield(rq, iter, &cur);
+}
+
+/* Most requests are one segment.  Then nothing is left behind it. */
+static __always_inline bool blk_rq_dmabuf_yield_all(const struct request *rq,
+						    struct blk_dma_iter *iter)
+{
+	const struct bio *bio = rq->bio;
+	u64 offset = bio_dmabuf_offset(&bio->bi_iter);
+	unsigned int bytes = bio->bi_iter.bi_size;
+	const struct blk_dmabuf_range *range;
+	dma_addr_t addr;
+
+	if (unlikely(bio->bi_dmabuf->parts))
+		return false;
+	range = blk_dmabuf_range_at(rq->dmabuf_mapping, offset);
+	addr = range->addr + offset - range->start;
+	if (offset + bytes > range[1].start ||
+	    get_max_segment_size(&rq->q->limits, addr, bytes) < bytes)
+		return false;
+	iter->addr = addr;
+	iter->len = bytes;
+	iter->iter.iter.bi_idx = 0;
+	iter->iter.iter.bi_offset = 0;
+	iter->iter.iter.bi_sector = 0;
+	return true;
+}
+
 /**
  * blk_rq_dmabuf_iter_start - yield the first range of a request
  * @rq: request with REQ_DMABUF
@@ -754,16 +806,14 @@ blk_rq_dmabuf_yield(const struct request *rq, struct blk_dma_iter *iter,
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter)
 {
-	struct blk_dmabuf_cursor cur;
-
 	iter->status = blk_rq_dmabuf_take(rq, dma_dev);
 	if (iter->status != BLK_STS_OK)
 		return false;
 	iter->p2pdma = (struct pci_p2pdma_map_state) {
 		.map = PCI_P2PDMA_MAP_NONE,
 	};
-	blk_dmabuf_cursor(&cur, rq->dmabuf_mapping, rq->bio);
-	blk_rq_dmabuf_yield(rq, iter, &cur);
+	if (!blk_rq_dmabuf_yield_all(rq, iter))
+		blk_rq_dmabuf_yield_first(rq, iter);
 	iter->iter.iter.bi_size = 0;
 	return true;
 }

@@ -1147,6 +1147,24 @@ static struct sg_table *split_sgt(struct test_ctx *ctx)
 	return sgt;
 }
 
+/* Have a new buffer of these, since the size of one does not change. */
+static struct blk_dmabuf *test_attach_split(struct test_ctx *ctx)
+{
+	struct blk_dmabuf *reg;
+
+	dma_buf_put(ctx->dmabuf);
+	flush_delayed_fput();
+	ctx->released = 0;
+	ctx->make_sgt = split_sgt;
+	ctx->bytes = 0x2800;
+	ctx->dmabuf = test_export(ctx, O_RDWR);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(ctx->test, ctx->dmabuf);
+	reg = test_attach(ctx);
+	blk_dmabuf_map(reg);
+	KUNIT_ASSERT_EQ(ctx->test, 1, ctx->mapped);
+	return reg;
+}
+
 static void test_split(struct kunit *test)
 {
 	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
@@ -1155,18 +1173,8 @@ static void test_split(struct kunit *test)
 	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, tio);
-	/* a new buffer, since the size of one does not change */
-	dma_buf_put(ctx->dmabuf);
-	flush_delayed_fput();
-	ctx->released = 0;
-	ctx->make_sgt = split_sgt;
-	ctx->bytes = 0x2800;
-	ctx->dmabuf = test_export(ctx, O_RDWR);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ctx->dmabuf);
-	reg = test_attach(ctx);
 	blk_dmabuf_get_user();
-	blk_dmabuf_map(reg);
-	KUNIT_ASSERT_EQ(test, 1, ctx->mapped);
+	reg = test_attach_split(ctx);
 	for (i = 0; i < ARRAY_SIZE(split_cases); i++) {
 		const struct split_case *c = &split_cases[i];
 		struct queue_limits lim = ctx->own.disk->queue->limits;
@@ -1233,6 +1241,43 @@ static void test_page_is_not_split(struct kunit *test)
 				    rows[i].look ? 0 : BLK_DMABUF_SEQ_MIXED,
 				    tio->io.seq, "row %d", i);
 	}
+	blk_dmabuf_release(reg);
+}
+
+/* Read a page of the buffer, which is taken for a segment until it is mapped. */
+static int test_page_run(struct test_io *tio, struct blk_dmabuf *reg,
+			 struct gendisk *disk, unsigned int offset)
+{
+	struct iov_iter iter;
+
+	test_io_build(tio, reg, disk);
+	iov_iter_dmabuf(&iter, ITER_DEST, &tio->io, offset, SZ_4K);
+	bio_dmabuf_set(&tio->bio, &iter);
+	submit_bio(&tio->bio);
+	wait_for_completion(&tio->done);
+	return blk_status_to_errno(tio->bio.bi_status);
+}
+
+/* Half of the second page is in one range, and half in the next. */
+static void test_page_is_mapped_as_it_is(struct kunit *test)
+{
+	struct test_io *tio = kunit_kzalloc(test, sizeof(*tio), GFP_KERNEL);
+	struct test_ctx *ctx = test->priv;
+	struct blk_dmabuf *reg;
+
+	KUNIT_ASSERT_NOT_NULL(test, tio);
+	blk_dmabuf_get_user();
+	reg = test_attach(ctx);
+	KUNIT_ASSERT_EQ(test, 0, blk_dmabuf_map(reg));
+	KUNIT_EXPECT_EQ(test, 0, test_page_run(tio, reg, ctx->own.disk, SZ_4K));
+	KUNIT_EXPECT_NULL(test, tio->io.missed);
+	blk_dmabuf_release(reg);
+	reg = test_attach_split(ctx);
+	KUNIT_EXPECT_EQ(test, -EAGAIN,
+			test_page_run(tio, reg, ctx->own.disk, SZ_4K));
+	KUNIT_EXPECT_PTR_EQ(test, (const struct device *)ctx->dev,
+			    tio->io.missed);
+	blk_dmabuf_put_user();
 	blk_dmabuf_release(reg);
 }
 
@@ -1676,6 +1721,7 @@ static struct kunit_suite cpu_suite = {
 static struct kunit_case bio_cases[] = {
 	KUNIT_CASE(test_split),
 	KUNIT_CASE(test_page_is_not_split),
+	KUNIT_CASE(test_page_is_mapped_as_it_is),
 	KUNIT_CASE(test_scatterlist),
 	KUNIT_CASE(test_parts),
 	KUNIT_CASE(test_parts_in_a_scatterlist),
