@@ -60,6 +60,9 @@
 #define BLK_DMABUF_MAX_FAULTS	500
 #define BLK_DMABUF_FEW_FAULTS	4
 
+/* What a channel begins with: the table grows. */
+#define BLK_DMABUF_FEW_SLOTS	16
+
 /**
  * struct blk_dmabuf_account - bytes that somebody has bound
  * @hash: entry in blk_dmabuf_accounts
@@ -412,7 +415,8 @@ static void blk_dmabuf_io_end(struct blk_dmabuf_chan_io *cio, s32 result)
 		blk_dmabuf_account_io(io->reg->stats, desc);
 		blk_dmabuf_trace_complete(desc);
 	}
-	blk_dmabuf_policy_complete(io);
+	if (unlikely(blk_dmabuf_slots_ask(io->slots, BLK_DMABUF_COMPLETE)))
+		blk_dmabuf_policy_complete(io);
 	if (io->reg)
 		blk_dmabuf_end(io->reg);
 	blk_dmabuf_parts_put(io->parts);
@@ -741,16 +745,9 @@ static int blk_dmabuf_io_check(struct blk_dmabuf_chan_io *cio)
 static int blk_dmabuf_io_resolve(struct blk_dmabuf_chan_io *cio)
 {
 	struct blk_dmabuf_io *io = &cio->io;
-	XA_STATE(xas, &io->slots->regs, io->desc.slot);
-	struct blk_dmabuf *reg = NULL;
+	struct blk_dmabuf *reg = blk_dmabuf_bound(io->slots, io->desc.slot);
 
-	/* xa_load() would be an RCU section of its own. */
-	if (io->desc.slot < BLK_DMABUF_MAX_SLOTS) {
-		do {
-			reg = xas_load(&xas);
-		} while (xas_retry(&xas, reg));
-	}
-	if (!reg || xa_is_zero(reg))
+	if (unlikely(!reg))
 		return blk_dmabuf_io_blame(cio, BLK_DMABUF_NO_SLOT,
 					   BLK_DMABUF_POLICY_SLOT, -ENOENT);
 	blk_dmabuf_begin(reg);
@@ -900,13 +897,16 @@ static int blk_dmabuf_io_place(struct blk_dmabuf_chan_io *cio)
 	struct blk_dmabuf_io *io = &cio->io;
 	u64 offset = io->desc.offset;
 	u32 slot = io->desc.slot;
-	int error;
+	int error = 0;
 
 	/* One section for the policy and for the slot that it chooses. */
 	guard(rcu)();
-	error = blk_dmabuf_policy_place(io, io->desc.write ?
-					cio->chan->write_block :
-					cio->chan->read_block, io->nowait);
+	if (unlikely(blk_dmabuf_slots_ask(io->slots, BLK_DMABUF_PLACE |
+					  BLK_DMABUF_COMPLETE)))
+		error = blk_dmabuf_policy_place(io, io->desc.write ?
+						cio->chan->write_block :
+						cio->chan->read_block,
+						io->nowait);
 	if (unlikely(io->parts) &&
 	    (io->desc.slot != slot || io->desc.offset != offset)) {
 		blk_dmabuf_parts_put(io->parts);
@@ -1056,7 +1056,12 @@ static void blk_dmabuf_bio_end(struct bio *bio)
 		container_of(bio, struct blk_dmabuf_chan_io, bio);
 	long result = cio->io.desc.len;
 
-	if (unlikely(bio->bi_status))
+	/* An I/O that went well can have been refused all the same. */
+	if (likely(!bio->bi_status && !cio->io.refused)) {
+		blk_dmabuf_io_done(cio, result);
+		return;
+	}
+	if (bio->bi_status)
 		result = blk_status_to_errno(bio->bi_status);
 	if (!blk_dmabuf_io_requeue(cio, &result))
 		blk_dmabuf_io_done(cio, result);
@@ -1522,20 +1527,100 @@ undo:
  * Binding.
  */
 
+static struct blk_dmabuf_table *blk_dmabuf_table_alloc(unsigned int nr)
+{
+	struct blk_dmabuf_table *table;
+
+	table = kvzalloc(struct_size(table, regs, nr), GFP_KERNEL_ACCOUNT);
+	if (table)
+		table->nr = nr;
+	return table;
+}
+
+/* For whoever holds the lock, or is the last user. */
+static struct blk_dmabuf_table *
+blk_dmabuf_table_of(const struct blk_dmabuf_slots *slots, bool last)
+{
+	return rcu_dereference_protected(slots->table, last ||
+					 lockdep_is_held(&slots->lock));
+}
+
+/* Have a table with @slot in it. */
+static int blk_dmabuf_table_grow(struct blk_dmabuf_slots *slots, u32 slot)
+{
+	struct blk_dmabuf_table *old = blk_dmabuf_table_of(slots, false), *table;
+	unsigned int i;
+
+	if (slot < old->nr)
+		return 0;
+	table = blk_dmabuf_table_alloc(roundup_pow_of_two(slot + 1));
+	if (!table)
+		return -ENOMEM;
+	for (i = 0; i < old->nr; i++)
+		RCU_INIT_POINTER(table->regs[i],
+				 rcu_access_pointer(old->regs[i]));
+	rcu_assign_pointer(slots->table, table);
+	kvfree_rcu(old, rcu);
+	return 0;
+}
+
+/* The first free slot, which may be one that the table does not have yet. */
+static u32 blk_dmabuf_slot_free(const struct blk_dmabuf_slots *slots)
+{
+	const struct blk_dmabuf_table *table = blk_dmabuf_table_of(slots, false);
+	u32 slot = 0;
+
+	while (slot < table->nr && rcu_access_pointer(table->regs[slot]))
+		slot++;
+	return slot;
+}
+
 /* On success the slot owns the reference to the registration. */
-static int blk_dmabuf_slot_take(struct blk_dmabuf_chan *chan,
+static int blk_dmabuf_slot_take(struct blk_dmabuf_slots *slots,
 				struct blk_dmabuf *reg, u32 *slot)
 {
+	struct blk_dmabuf_table *table;
+	u32 to = *slot;
 	int error;
 
-	if (*slot != BLK_DMABUF_SLOT_ANY)
-		return xa_insert(&chan->slots.regs, *slot, reg,
-				 GFP_KERNEL_ACCOUNT);
-	error = xa_alloc(&chan->slots.regs, slot, reg,
-			 XA_LIMIT(0, BLK_DMABUF_MAX_SLOTS - 1),
-			 GFP_KERNEL_ACCOUNT);
-	/* xarray's word for no free index is ours for a bound slot. */
-	return error == -EBUSY ? -ENOSPC : error;
+	guard(mutex)(&slots->lock);
+	if (to == BLK_DMABUF_SLOT_ANY)
+		to = blk_dmabuf_slot_free(slots);
+	if (to == BLK_DMABUF_MAX_SLOTS)
+		return -ENOSPC;
+	error = blk_dmabuf_table_grow(slots, to);
+	if (error)
+		return error;
+	table = blk_dmabuf_table_of(slots, false);
+	if (rcu_access_pointer(table->regs[to]))
+		return -EBUSY;
+	rcu_assign_pointer(table->regs[to], reg);
+	*slot = to;
+	return 0;
+}
+
+/*
+ * Empty a slot, if @reg is in it, or whatever there is if that is NULL.
+ *
+ * Return: what was in it, whose reference is the caller's now, or NULL
+ */
+static struct blk_dmabuf *blk_dmabuf_slot_clear(struct blk_dmabuf_slots *slots,
+						u32 slot,
+						const struct blk_dmabuf *reg)
+{
+	struct blk_dmabuf_table *table;
+	struct blk_dmabuf *old;
+
+	guard(mutex)(&slots->lock);
+	table = blk_dmabuf_table_of(slots, false);
+	if (slot >= table->nr)
+		return NULL;
+	old = rcu_dereference_protected(table->regs[slot],
+					lockdep_is_held(&slots->lock));
+	if (reg && old != reg)
+		return NULL;
+	RCU_INIT_POINTER(table->regs[slot], NULL);
+	return old;
 }
 
 /* Undo blk_dmabuf_reserve() and blk_dmabuf_cpu_get(). */
@@ -1591,7 +1676,7 @@ static int blk_dmabuf_slot_bind(struct blk_dmabuf_chan *chan,
 	if (!error && chan->copier && reg->may_copy)
 		error = blk_dmabuf_copier_prepare(chan->copier);
 	if (!error)
-		error = blk_dmabuf_slot_take(chan, reg, slot);
+		error = blk_dmabuf_slot_take(&chan->slots, reg, slot);
 	if (error)
 		blk_dmabuf_chan_let_go(chan, reg);
 	return error;
@@ -1636,7 +1721,7 @@ static long blk_dmabuf_chan_bind(struct blk_dmabuf_chan *chan,
 	if (!copy_to_user(uarg, &arg, sizeof(arg)))
 		return 0;
 	/* Whoever unbinds it first, maybe another thread, has the reference. */
-	if (xa_cmpxchg(&chan->slots.regs, arg.slot, reg, NULL, 0) == reg)
+	if (blk_dmabuf_slot_clear(&chan->slots, arg.slot, reg))
 		blk_dmabuf_slot_put(chan, reg);
 	return -EFAULT;
 }
@@ -1649,7 +1734,7 @@ static long blk_dmabuf_chan_unbind(struct blk_dmabuf_chan *chan,
 
 	if (get_user(slot, uarg))
 		return -EFAULT;
-	reg = xa_erase(&chan->slots.regs, slot);
+	reg = blk_dmabuf_slot_clear(&chan->slots, slot, NULL);
 	if (!reg)
 		return -ENOENT;
 	blk_dmabuf_slot_put(chan, reg);
@@ -1668,7 +1753,7 @@ static long blk_dmabuf_chan_query(struct blk_dmabuf_chan *chan,
 	if (resv)
 		return -EINVAL;
 	scoped_guard(rcu) {
-		reg = xa_load(&chan->slots.regs, slot);
+		reg = blk_dmabuf_bound(&chan->slots, slot);
 		if (!reg)
 			return -ENOENT;
 		blk_dmabuf_get_info(reg, &info);
@@ -1724,8 +1809,9 @@ static long blk_dmabuf_chan_ioctl(struct file *file, unsigned int cmd,
 static void blk_dmabuf_chan_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct blk_dmabuf_chan *chan = file->private_data;
-	struct blk_dmabuf *reg;
-	unsigned long slot;
+	const struct blk_dmabuf_table *table;
+	const struct blk_dmabuf *reg;
+	unsigned int slot;
 
 	if (chan->bdev)
 		seq_printf(m, "blkdmabuf-dev:\t%pg\n", chan->bdev);
@@ -1734,9 +1820,13 @@ static void blk_dmabuf_chan_fdinfo(struct seq_file *m, struct file *file)
 	if (chan->copier)
 		seq_puts(m, "blkdmabuf-copy:\t1\n");
 	guard(rcu)();
-	xa_for_each(&chan->slots.regs, slot, reg)
-		seq_printf(m, "blkdmabuf-slot:\t%lu id %u bytes %llu\n", slot,
-			   reg->id, reg->buf->bytes);
+	table = rcu_dereference(chan->slots.table);
+	for (slot = 0; slot < table->nr; slot++) {
+		reg = rcu_dereference(table->regs[slot]);
+		if (reg)
+			seq_printf(m, "blkdmabuf-slot:\t%u id %u bytes %llu\n",
+				   slot, reg->id, reg->buf->bytes);
+	}
 }
 #endif
 
@@ -1747,7 +1837,8 @@ static void blk_dmabuf_chan_free(struct blk_dmabuf_chan *chan)
 	blk_dmabuf_account_put(chan->accounts[BLK_DMABUF_OF_UID]);
 	blk_dmabuf_account_put(chan->accounts[BLK_DMABUF_OF_CGROUP]);
 	xa_destroy(&chan->own.bufs);
-	xa_destroy(&chan->slots.regs);
+	kvfree(blk_dmabuf_table_of(&chan->slots, true));
+	mutex_destroy(&chan->slots.lock);
 	if (chan->blkcg)
 		css_put(chan->blkcg);
 	put_cred(chan->cred);
@@ -1759,11 +1850,16 @@ static void blk_dmabuf_chan_free(struct blk_dmabuf_chan *chan)
 static int blk_dmabuf_chan_release(struct inode *inode, struct file *file)
 {
 	struct blk_dmabuf_chan *chan = file->private_data;
+	const struct blk_dmabuf_table *table;
 	struct blk_dmabuf *reg;
-	unsigned long slot;
+	unsigned int slot;
 
-	xa_for_each(&chan->slots.regs, slot, reg)
-		blk_dmabuf_slot_put(chan, reg);
+	table = blk_dmabuf_table_of(&chan->slots, true);
+	for (slot = 0; slot < table->nr; slot++) {
+		reg = rcu_dereference_protected(table->regs[slot], true);
+		if (reg)
+			blk_dmabuf_slot_put(chan, reg);
+	}
 	blk_dmabuf_chan_free(chan);
 	blk_dmabuf_put_user();
 	return 0;
@@ -1881,7 +1977,9 @@ static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file,
 	chan = kzalloc_obj(*chan, GFP_KERNEL_ACCOUNT);
 	if (!chan)
 		return ERR_PTR(-ENOMEM);
-	xa_init_flags(&chan->slots.regs, XA_FLAGS_ALLOC);
+	mutex_init(&chan->slots.lock);
+	RCU_INIT_POINTER(chan->slots.table,
+			 blk_dmabuf_table_alloc(BLK_DMABUF_FEW_SLOTS));
 	xa_init(&chan->own.bufs);
 	chan->file = get_file(file);
 	chan->why = why;
@@ -1898,7 +1996,8 @@ static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file,
 		blk_dmabuf_account_get(chan->slots.uid, false);
 	chan->accounts[BLK_DMABUF_OF_CGROUP] =
 		blk_dmabuf_account_get(chan->slots.cgroup, true);
-	if (chan->accounts[BLK_DMABUF_OF_UID] &&
+	if (blk_dmabuf_table_of(&chan->slots, true) &&
+	    chan->accounts[BLK_DMABUF_OF_UID] &&
 	    chan->accounts[BLK_DMABUF_OF_CGROUP] &&
 	    !blk_dmabuf_chan_set_flags(chan, flags))
 		return chan;

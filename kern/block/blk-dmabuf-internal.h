@@ -25,7 +25,9 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/percpu-refcount.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
@@ -292,8 +294,23 @@ struct blk_dmabuf {
 #define BLK_DMABUF_MAX_SLOTS	4096
 
 /**
+ * struct blk_dmabuf_table - what is bound to slots
+ * @rcu: frees a table that a larger one has replaced
+ * @nr: slots that it has, a power of 2
+ * @regs: registration in each, a memory reference each, or NULL
+ *
+ * Each I/O looks something up, which in an array is two loads.
+ */
+struct blk_dmabuf_table {
+	struct rcu_head			rcu;
+	unsigned int			nr;
+	struct blk_dmabuf __rcu		*regs[] __counted_by(nr);
+};
+
+/**
  * struct blk_dmabuf_slots - registrations that somebody may use
- * @regs: bound registrations, a memory reference each; read under RCU
+ * @lock: for writers of @table and of what is in it
+ * @table: bound registrations; read under RCU
  * @disk: the disk that they are registered on, NULL for "nodev"; its holder keeps
  *	it open
  * @dev: device number of @disk
@@ -301,12 +318,34 @@ struct blk_dmabuf {
  * @cgroup: id of the cgroup whose they are
  */
 struct blk_dmabuf_slots {
-	struct xarray	regs;
-	struct gendisk	*disk;
-	u32		dev;
-	u32		uid;
-	u64		cgroup;
+	struct mutex			lock;	/* writers, see @lock */
+	struct blk_dmabuf_table __rcu	*table;
+	struct gendisk			*disk;
+	u32				dev;
+	u32				uid;
+	u64				cgroup;
 };
+
+/**
+ * blk_dmabuf_bound - find what is bound to a slot
+ * @slots: the slots
+ * @slot: which of them, any number
+ *
+ * Context: RCU read side.
+ *
+ * Return: the registration, which is there as long as the caller's RCU section, or
+ * NULL
+ */
+static inline struct blk_dmabuf *
+blk_dmabuf_bound(const struct blk_dmabuf_slots *slots, u32 slot)
+{
+	const struct blk_dmabuf_table *table = rcu_dereference(slots->table);
+
+	if (unlikely(slot >= table->nr))
+		return NULL;
+	slot = array_index_nospec(slot, table->nr);
+	return rcu_dereference(table->regs[slot]);
+}
 
 /**
  * struct blk_dmabuf_part - a piece of a buffer that a vectored command names
@@ -602,6 +641,26 @@ int blk_dmabuf_count_each(const struct blk_dmabuf_mapping *mapping,
 #endif
 
 /* ---- blk-dmabuf-policy.c ---- */
+
+/*
+ * request_queue.dmabuf_members: which of these ->dmabuf_ops has, so that what it
+ * lacks costs a load.  It can be late by an I/O: look at ->dmabuf_ops, too.
+ */
+#define BLK_DMABUF_PLACE	BIT(0)
+#define BLK_DMABUF_MAP_QUEUE	BIT(1)
+#define BLK_DMABUF_COMPLETE	BIT(2)
+
+static inline bool blk_dmabuf_asks(const struct request_queue *q, u8 members)
+{
+	return READ_ONCE(q->dmabuf_members) & members;
+}
+
+/* Does a policy want to hear of an I/O on these slots? */
+static inline bool blk_dmabuf_slots_ask(const struct blk_dmabuf_slots *slots,
+					u8 members)
+{
+	return slots->disk && blk_dmabuf_asks(slots->disk->queue, members);
+}
 
 int blk_dmabuf_policy_admit(struct gendisk *disk,
 			    struct blk_dmabuf_grant *grant);

@@ -109,19 +109,6 @@ static atomic64_t blk_dmabuf_ops_seq;
 static struct bpf_struct_ops bpf_blk_dmabuf_ops;
 
 /*
- * request_queue.dmabuf_members: which of these ->dmabuf_ops has, so that what it
- * lacks costs a load.  It can be late by an I/O: look at ->dmabuf_ops, too.
- */
-#define BLK_DMABUF_PLACE	BIT(0)
-#define BLK_DMABUF_MAP_QUEUE	BIT(1)
-#define BLK_DMABUF_COMPLETE	BIT(2)
-
-static bool blk_dmabuf_asks(const struct request_queue *q, u8 members)
-{
-	return READ_ONCE(q->dmabuf_members) & members;
-}
-
-/*
  * What a program may ask.  place() gets &blk_dmabuf_io.desc; map_queue() gets a
  * copy of it, so only the route is common to both.
  */
@@ -235,7 +222,7 @@ __bpf_kfunc int bpf_blk_dmabuf_slot(struct blk_dmabuf_desc *desc, u32 slot,
 	if (grant__sz != sizeof(*grant))
 		return -EINVAL;
 	guard(rcu)();
-	reg = xa_load(&slots->regs, slot);
+	reg = blk_dmabuf_bound(slots, slot);
 	if (!reg)
 		return -ENOENT;
 	blk_dmabuf_grant_init(grant, slots, reg, slot);
@@ -254,13 +241,14 @@ __bpf_kfunc int bpf_blk_dmabuf_slot(struct blk_dmabuf_desc *desc, u32 slot,
 __bpf_kfunc int bpf_blk_dmabuf_next_slot(struct blk_dmabuf_desc *desc, u32 slot)
 {
 	struct blk_dmabuf_slots *slots = blk_dmabuf_desc_io(desc)->slots;
-	unsigned long index = slot;
+	const struct blk_dmabuf_table *table;
 
 	guard(rcu)();
-	if (!xa_find(&slots->regs, &index, BLK_DMABUF_MAX_SLOTS - 1,
-		     XA_PRESENT))
-		return -ENOENT;
-	return index;
+	table = rcu_dereference(slots->table);
+	for (; slot < table->nr; slot++)
+		if (rcu_access_pointer(table->regs[slot]))
+			return slot;
+	return -ENOENT;
 }
 
 /**
@@ -540,6 +528,7 @@ static int blk_dmabuf_policy_errno(s32 ret, u32 dev,
  * @block: a piece that is not the last is a multiple of this, a power of 2
  * @nowait: it will be asked again if it says -EAGAIN
  *
+ * To be called if blk_dmabuf_slots_ask() for BLK_DMABUF_PLACE | BLK_DMABUF_COMPLETE.
  * With ->placed set it is the caller that checks slot and offset.  With
  * ->placed_by set blk_dmabuf_policy_complete() is due, whatever this returns.
  * Context: RCU read side.
@@ -549,18 +538,12 @@ static int blk_dmabuf_policy_errno(s32 ret, u32 dev,
 int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
 			    bool nowait)
 {
-	struct gendisk *disk = io->slots->disk;
+	struct request_queue *q = io->slots->disk->queue;
 	u32 left = io->desc.len, len;
 	struct blk_dmabuf_ops *ops;
-	struct request_queue *q;
 	u64 seq;
 	s32 ret;
 
-	if (unlikely(!disk))
-		return 0;
-	q = disk->queue;
-	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_PLACE | BLK_DMABUF_COMPLETE)))
-		return 0;
 	ops = rcu_dereference(q->dmabuf_ops);
 	if (ops && ops->complete && !io->desc.submit_ns)
 		io->desc.submit_ns = ktime_get_ns();
@@ -589,23 +572,17 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
  * blk_dmabuf_policy_complete - tell the policy how an I/O went
  * @io: the I/O
  *
- * The policy that placed it hears of it, also if its answer was wrong and there
+ * To be called if blk_dmabuf_slots_ask() for BLK_DMABUF_COMPLETE.  The policy that
+ * placed it hears of it, also if its answer was wrong and there
  * is no registration.  A policy without place() hears of what has a
  * registration.  Context: any.
  */
 void blk_dmabuf_policy_complete(struct blk_dmabuf_io *io)
 {
-	struct gendisk *disk = io->slots->disk;
 	struct blk_dmabuf_ops *ops;
-	struct request_queue *q;
 
-	if (unlikely(!disk))
-		return;
-	q = disk->queue;
-	if (likely(!blk_dmabuf_asks(q, BLK_DMABUF_COMPLETE)))
-		return;
 	guard(rcu)();
-	ops = rcu_dereference(q->dmabuf_ops);
+	ops = rcu_dereference(io->slots->disk->queue->dmabuf_ops);
 	if (!ops || !ops->complete)
 		return;
 	if (ops->place ? ops->seq == io->placed_by : !!io->reg)
