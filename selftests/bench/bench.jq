@@ -5,7 +5,8 @@
 
 def all_keys:
   {kernel: null, iommu: null, source: null, mode: null, path: null, size: null,
-   batch: null, depth: null, buffer: null, at: null, insns_per_io: null,
+   batch: null, depth: null, buffer: null, at: null, direction: "read",
+   access: "random", threads: 1, policy: null, insns_per_io: null,
    iops: null, iops_min: null, iops_max: null, mib_per_second: null,
    ratio: null, p50_ns: null, p99_ns: null, p999_ns: null, cpu_ns: null,
    switches: null, interrupts: null, maps: null, unmaps: null,
@@ -26,8 +27,10 @@ def target($text; $value; $limit):
   {target: $text, value: $value, limit: $limit,
    met: (if $value == null then null else $value <= $limit end)};
 
-def cell_name: "\(if .size >= 1048576 then "\(.size / 1048576) MiB"
-  else "\(.size / 1024) KiB" end) x\(.batch)";
+def size_name: if .size >= 1048576 then "\(.size / 1048576) MiB"
+  else "\(.size / 1024) KiB" end;
+
+def cell_name: "\(size_name) x\(.batch)";
 
 # ---- the targets ----
 
@@ -82,7 +85,8 @@ def stat_targets:
 # that is another boot, and the machine may have been busy with something else.
 def iops($want):
   ({kernel: "kernel", source: "clock", mode: "interrupt",
-    buffer: "fragmented", depth: 32} + $want) as $all |
+    buffer: "fragmented", depth: 32, direction: "read", access: "random",
+    threads: 1} + $want) as $all |
   first(.[] | . as $row |
     select(all($all | to_entries[]; $row[.key] == .value)) | .iops) // null;
 
@@ -108,6 +112,14 @@ def count_target($iommu):
   map(.maps, .unmaps, (if $iommu == "lazy" then empty
     else .invalidations end)) | map(values) |
   target("\($iommu), maps, unmaps, invalidations of a dma-buf";
+    if length == 0 then null else max end; 0);
+
+# The array of a vectored command is its own, so that is left out.
+def allocation_target($iommu):
+  [.[] | select(.kernel == "kernel" and .iommu == $iommu and .source == "icount" and
+    (.path | IN("dmabuf", "minimal", "place_map_queue"))) | .allocations |
+    values] |
+  target("\($iommu), allocations of an I/O on a dma-buf";
     if length == 0 then null else max end; 0);
 
 # What is less is no cost.
@@ -136,7 +148,8 @@ def targets:
    against_registered("passthrough"; 131072; 8; 0.42),
    against_registered("passthrough"; 524288; 4; 0.20),
    polled_targets, shape_targets, policy_targets, stat_targets, iops_targets,
-   (("strict", "lazy", "passthrough") as $iommu | count_target($iommu)),
+   (("strict", "lazy", "passthrough") as $iommu | count_target($iommu),
+     allocation_target($iommu)),
    ordinary_targets];
 
 # More CPUs than one, of one; of the rows of bench-scale.
@@ -179,6 +192,37 @@ def table:
       first($cell[] | select(.path == "registered") | .insns_per_io) // null) |
      (if . == null then "-" else round_to(3) end) | lpad(11)));
 
+# What tells a row that was timed from random reads of one thread, one at a time.
+def clock_words:
+  [(.mode | select(. != "interrupt")), (.direction | select(. != "read")),
+   (.access | select(. != "random")), (.buffer | select(. != "fragmented")),
+   (.batch | select(. > 1) | "batch \(.)"),
+   (.threads | select(. > 1) | "\(.) threads")];
+
+# Two sizes are enough for a terminal.
+def clock_table:
+  "I/Os per second of each path as a multiple of those with registered buffers; " +
+    "99th percentile",
+  "of the latency and CPU time of a dma-buf's, likewise:",
+  (["IOMMU", "WHAT", "I/O"] | [., [12, 30, 9]] | transpose |
+    map(.[1] as $n | .[0] | pad($n)) | join("")) +
+  (["DEPTH", "O_DIRECT", "NVME CMDS", "DMA-BUF", "+POLICY", "P99", "CPU"] |
+    map(lpad(10)) | join("")),
+  (.rows | map(select(.source == "clock" and
+     (.size == 4096 or .size == 524288))) |
+   map(. + {what: (clock_words | join(" "))}) |
+   # Rows of a policy have been timed beside some without, which come once more.
+   group_by([.iommu, .what, .size, .depth])[] | . as $cell | .[0] |
+   ([.iommu | pad(12)] + [.what | pad(30)] + [size_name | pad(9)] | join("")) +
+   (.depth | lpad(10)) +
+   ([("stock", "passthrough", "dmabuf") as $p |
+      first($cell[] | select(.path == $p) | .ratio) // null] +
+    [first($cell[] | select(.policy == "place_map_queue") | .ratio) // null] +
+    [("p99_ns", "cpu_ns") as $key |
+      quotient(first($cell[] | select(.path == "dmabuf") | .[$key]) // null;
+        first($cell[] | select(.path == "registered") | .[$key]) // null)] |
+    map((if . == null then "-" else round_to(2) end) | lpad(10)) | join("")));
+
 def maps_table:
   "1 GiB (fragmented: 512 MiB) registered and mapped, by what it is made of:",
   (["IOMMU", "BUFFER", "STEP"] | map(pad(14)) | join("")) +
@@ -219,9 +263,9 @@ def insns_chart($iommu):
 def throughput_chart:
   (["I/O", "strict", "lazy", "passthrough"] | @tsv),
   (map(select(.source == "clock" and .mode == "interrupt" and
-     .path == "dmabuf" and .buffer == "fragmented")) |
+     .path == "dmabuf" and .buffer == "fragmented" and clock_words == [])) |
    group_by([.size, .depth])[] | . as $cell |
-   [(.[0] | "\(.size / 1024) KiB, QD \(.depth)"),
+   [(.[0] | "\(size_name), QD \(.depth)"),
     (("strict", "lazy", "passthrough") as $iommu |
       first($cell[] | select(.iommu == $iommu) | .ratio) // "nan" |
       . // "nan")] | @tsv);
