@@ -154,13 +154,16 @@ void bio_dmabuf_init(struct bio *bio, struct blk_dmabuf_io *io, u64 offset,
  * bio_dmabuf_set - bio_iov_iter_set() for a piece of a dma-buf
  * @bio: bio without vectors of its own
  * @iter: iterator made with iov_iter_dmabuf()
+ *
+ * Return: true
  */
-void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter)
+bool bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter)
 {
 	WARN_ON_ONCE(bio->bi_max_vecs);
 
 	bio_dmabuf_init(bio, iter->dmabuf, iter->iov_offset,
 			iov_iter_count(iter));
+	return true;
 }
 
 /**

@@ -721,18 +721,8 @@ static noinline bool bio_dmabuf_choose_queue(struct bio *bio,
 	return true;
 }
 
-/**
- * bio_dmabuf_map_queue - ask for the hardware queue of a bio
- * @bio: bio with REQ_DMABUF that becomes one request, its queue entered
- * @cached: request of the plug that would be used; set to NULL if it is none of
- *	the queue that was chosen, and then belongs to the caller no more
- *
- * The choice stays in the bio, for bio_dmabuf_hctx(): a tag may have to be
- * waited for.
- *
- * Return: false if the policy's answer is wrong, and the bio has been ended
- */
-bool bio_dmabuf_map_queue(struct bio *bio, struct request **cached)
+/* See bio_dmabuf_map_queue(). */
+bool __bio_dmabuf_map_queue(struct bio *bio, struct request **cached)
 {
 	struct request_queue *q = bdev_get_queue(bio->bi_bdev);
 

@@ -677,6 +677,7 @@ static void profile(char **args)
 	uint32_t size = atoi(args[3]);
 	unsigned int batch = atoi(args[4]), i;
 	int fd = open(args[0], O_RDWR | O_CLOEXEC);
+	pid_t stat = 0;
 
 	while (b.cell < NR_CELLS &&
 	       (cells[b.cell].size != size || cells[b.cell].batch != batch))
@@ -688,6 +689,8 @@ static void profile(char **args)
 	make_rings();
 	if (paths[b.path].policy)
 		CHECK_EQ(policy_select(bdev, paths[b.path].policy), 0);
+	if (b.path == STAT)
+		stat = start_stat();
 	b.ring = &rings[b.mode][b.path == PASSTHROUGH];
 	for (i = 0; i < PROFILED; i++)
 		sample(&b);
@@ -695,6 +698,8 @@ static void profile(char **args)
 	for (i = 0; i < PROFILED; i++)
 		sample(&b);
 	monitor(fd, "log none\nsinglestep off\n");
+	if (stat)
+		stop_stat(stat);
 	CHECK_EQ(b.err, 0);
 }
 

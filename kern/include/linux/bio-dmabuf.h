@@ -32,8 +32,8 @@
 #ifndef _LINUX_BIO_DMABUF_H
 #define _LINUX_BIO_DMABUF_H
 
+#include <linux/blk-dmabuf-key.h>
 #include <linux/blk_types.h>
-#include <linux/jump_label.h>
 #include <linux/uio.h>
 
 struct blk_dma_iter;
@@ -45,20 +45,10 @@ struct queue_limits;
 struct request;
 struct scatterlist;
 
-#ifdef CONFIG_BLK_DMABUF
-/* On as long as there is a channel: without one this all costs a nop. */
-DECLARE_STATIC_KEY_FALSE(blk_dmabuf_used);
-
 static inline bool blk_opf_is_dmabuf(blk_opf_t opf)
 {
-	return static_branch_unlikely(&blk_dmabuf_used) && (opf & REQ_DMABUF);
+	return blk_dmabuf_in_use() && (opf & REQ_DMABUF);
 }
-#else
-static inline bool blk_opf_is_dmabuf(blk_opf_t opf)
-{
-	return false;
-}
-#endif
 
 /**
  * blk_rq_is_dmabuf - is the data of a request premapped?
@@ -106,7 +96,7 @@ static inline void bio_dmabuf_advance_iter(struct bvec_iter *iter,
  * Hooks of the block layer.  They are called for REQ_DMABUF bios and requests
  * only, so that without CONFIG_BLK_DMABUF the compiler drops the calls.
  */
-void bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter);
+bool bio_dmabuf_set(struct bio *bio, const struct iov_iter *iter);
 bool bio_dmabuf_takes(struct bio *bio, const struct iov_iter *iter);
 bool bio_dmabuf_enter(struct bio *bio);
 blk_status_t bio_dmabuf_refuse(struct bio *bio);
@@ -114,7 +104,7 @@ bool bio_dmabuf_may_need_split(struct bio *bio, const struct queue_limits *lim);
 int bio_dmabuf_split_at(struct bio *bio, const struct queue_limits *lim,
 			unsigned int *segs, unsigned int max_bytes);
 unsigned int blk_dmabuf_max_sectors(const struct queue_limits *lim);
-bool bio_dmabuf_map_queue(struct bio *bio, struct request **cached);
+bool __bio_dmabuf_map_queue(struct bio *bio, struct request **cached);
 struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio);
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter);
@@ -126,6 +116,27 @@ int blk_rq_dmabuf_map_sg(struct request *rq, struct scatterlist *sglist,
 			 struct scatterlist **last_sg);
 void blk_rq_dmabuf_done(struct request *rq);
 size_t iov_iter_dmabuf_zero(size_t bytes, struct iov_iter *i);
+
+/**
+ * bio_dmabuf_map_queue - ask for the hardware queue of a bio
+ * @bio: bio with REQ_DMABUF that becomes one request, its queue entered
+ * @cached: request of the plug that would be used; set to NULL if it is none of
+ *	the queue that was chosen, and then belongs to the caller no more
+ *
+ * The choice stays in the bio, for bio_dmabuf_hctx(): a tag may have to be
+ * waited for.
+ *
+ * Return: false if the policy's answer is wrong, and the bio has been ended
+ */
+static inline bool bio_dmabuf_map_queue(struct bio *bio, struct request **cached)
+{
+	/* So that the caller's variable can stay in a register. */
+	struct request *rq = *cached;
+	bool ok = __bio_dmabuf_map_queue(bio, &rq);
+
+	*cached = rq;
+	return ok;
+}
 
 #ifdef CONFIG_BLK_DMABUF
 void blk_dmabuf_add_disk(struct gendisk *disk);
