@@ -26,6 +26,9 @@ struct fs {
 	char		dir[64];
 };
 
+/* One that is named where it is used. */
+#define FS(...)	(&(struct fs){ __VA_ARGS__ })
+
 /* ---- tools ---- */
 
 static inline bool tool_there(const char *name)

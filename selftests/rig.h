@@ -226,7 +226,8 @@ static inline void rig_clean(void)
 		blkdmabuf_unregister(rig_ctl, ids[i]);
 }
 
-static inline int rig_main(int argc, char **argv)
+/* All tests; @clean_up takes away what one that failed may have left. */
+static inline int rig_main_clean(int argc, char **argv, void (*clean_up)(void))
 {
 	int ret = blkdmabuf_ctl_open(&rig_ctl, NULL);
 
@@ -234,9 +235,14 @@ static inline int rig_main(int argc, char **argv)
 		printf("Bail out! control programs: %s\n", strerror(-ret));
 		return 1;
 	}
-	ret = tap_main(argc, argv, rig_clean);
+	ret = tap_main(argc, argv, clean_up);
 	blkdmabuf_ctl_close(rig_ctl);
 	return ret;
+}
+
+static inline int rig_main(int argc, char **argv)
+{
+	return rig_main_clean(argc, argv, rig_clean);
 }
 
 #endif /* SELFTESTS_RIG_H */

@@ -417,45 +417,31 @@ static void check_blocks(struct fs *fs, uint32_t read_block,
 
 TEST(blocks_of_1_KiB_are_written_whole_on_ext4)
 {
-	struct fs fs = {
-		.type = "ext4", .serial = "disk2", .make = "-b 1024",
-	};
-
-	check_blocks(&fs, 512, 1024);
+	check_blocks(FS(.type = "ext4", .serial = "disk2",
+			.make = "-b 1024"), 512, 1024);
 }
 
 TEST(blocks_of_1_KiB_are_written_whole_on_xfs)
 {
-	struct fs fs = {
-		.type = "xfs", .serial = "disk2", .make = "-b size=1024",
-	};
-
-	check_blocks(&fs, 512, 1024);
+	check_blocks(FS(.type = "xfs", .serial = "disk2",
+			.make = "-b size=1024"), 512, 1024);
 }
 
 TEST(blocks_that_are_larger_than_a_page_are_written_whole_on_xfs)
 {
-	struct fs fs = {
-		.type = "xfs", .serial = "disk2", .make = "-b size=16384",
-	};
-
-	check_blocks(&fs, 512, 16 * KIB);
+	check_blocks(FS(.type = "xfs", .serial = "disk2",
+			.make = "-b size=16384"), 512, 16 * KIB);
 }
 
 TEST(a_disk_of_4_KiB_blocks_is_read_by_those_on_ext4)
 {
-	struct fs fs = {
-		.type = "ext4", .serial = "disk1", .make = "-b 4096",
-	};
-
-	check_blocks(&fs, 4096, 4096);
+	check_blocks(FS(.type = "ext4", .serial = "disk1",
+			.make = "-b 4096"), 4096, 4096);
 }
 
 TEST(a_disk_of_4_KiB_blocks_is_read_by_those_on_xfs)
 {
-	struct fs fs = { .type = "xfs", .serial = "disk1" };
-
-	check_blocks(&fs, 4096, 4096);
+	check_blocks(FS(.type = "xfs", .serial = "disk1"), 4096, 4096);
 }
 
 /* ---- the same bytes ---- */
@@ -1828,18 +1814,13 @@ static void check_full(struct fs *fs)
 
 TEST(a_full_file_system_is_ENOSPC_until_there_is_room_on_ext4)
 {
-	struct fs fs = {
-		.type = "ext4", .serial = "disk2", .make = "-b 4096 -m 0",
-	};
-
-	check_full(&fs);
+	check_full(FS(.type = "ext4", .serial = "disk2",
+		      .make = "-b 4096 -m 0"));
 }
 
 TEST(a_full_file_system_is_ENOSPC_until_there_is_room_on_xfs)
 {
-	struct fs fs = { .type = "xfs", .serial = "disk2" };
-
-	check_full(&fs);
+	check_full(FS(.type = "xfs", .serial = "disk2"));
 }
 
 /* A user with a quota opens file and channel; whoever registers is root. */
@@ -1910,21 +1891,13 @@ static void check_quota(struct fs *fs)
 
 TEST(a_user_beyond_his_quota_gets_EDQUOT_on_ext4)
 {
-	struct fs fs = {
-		.type = "ext4", .serial = "disk2",
-		.make = "-b 4096 -O quota", .data = "usrquota",
-	};
-
-	check_quota(&fs);
+	check_quota(FS(.type = "ext4", .serial = "disk2",
+		       .make = "-b 4096 -O quota", .data = "usrquota"));
 }
 
 TEST(a_user_beyond_his_quota_gets_EDQUOT_on_xfs)
 {
-	struct fs fs = {
-		.type = "xfs", .serial = "disk2", .data = "uquota",
-	};
-
-	check_quota(&fs);
+	check_quota(FS(.type = "xfs", .serial = "disk2", .data = "uquota"));
 }
 
 static void limit_file_size(uint64_t bytes)
@@ -2177,18 +2150,13 @@ static void check_shutdown(struct fs *fs)
 
 TEST(a_file_system_that_was_shut_down_is_EIO_on_ext4)
 {
-	struct fs fs = {
-		.type = "ext4", .serial = "disk2", .make = "-b 4096",
-	};
-
-	check_shutdown(&fs);
+	check_shutdown(FS(.type = "ext4", .serial = "disk2",
+			  .make = "-b 4096"));
 }
 
 TEST(a_file_system_that_was_shut_down_is_EIO_on_xfs)
 {
-	struct fs fs = { .type = "xfs", .serial = "disk2" };
-
-	check_shutdown(&fs);
+	check_shutdown(FS(.type = "xfs", .serial = "disk2"));
 }
 
 /* Devices that a dma-buf is attached to. */
@@ -2544,13 +2512,5 @@ static void clean_up(void)
 
 int main(int argc, char **argv)
 {
-	int ret = blkdmabuf_ctl_open(&rig_ctl, NULL);
-
-	if (ret) {
-		printf("Bail out! control programs: %s\n", strerror(-ret));
-		return 1;
-	}
-	ret = tap_main(argc, argv, clean_up);
-	blkdmabuf_ctl_close(rig_ctl);
-	return ret;
+	return rig_main_clean(argc, argv, clean_up);
 }

@@ -271,13 +271,5 @@ static void clean_up(void)
 
 int main(int argc, char **argv)
 {
-	int ret = blkdmabuf_ctl_open(&rig_ctl, NULL);
-
-	if (ret) {
-		printf("Bail out! control programs: %s\n", strerror(-ret));
-		return 1;
-	}
-	ret = tap_main(argc, argv, clean_up);
-	blkdmabuf_ctl_close(rig_ctl);
-	return ret;
+	return rig_main_clean(argc, argv, clean_up);
 }
