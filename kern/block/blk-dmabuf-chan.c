@@ -699,7 +699,7 @@ static bool blk_dmabuf_io_too_big(const struct blk_dmabuf_chan_io *cio)
 }
 
 /* Why I/O of the channel cannot be premapped, or BLK_DMABUF_OK. */
-static enum blk_dmabuf_reason
+static __always_inline enum blk_dmabuf_reason
 blk_dmabuf_chan_why(const struct blk_dmabuf_chan *chan)
 {
 	if (unlikely(chan->why != BLK_DMABUF_OK))
@@ -841,6 +841,7 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 {
 	const struct blk_dmabuf_pdu *pdu = blk_dmabuf_pdu(cmd);
 	struct blk_dmabuf_chan_io *cio;
+	struct blk_dmabuf_io *io;
 	struct bio *bio;
 
 	/* A policy can make millions of pieces of what one request is charged. */
@@ -848,26 +849,38 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 			       skip ? GFP_KERNEL_ACCOUNT : GFP_KERNEL,
 			       &blk_dmabuf_bios);
 	cio = container_of(bio, struct blk_dmabuf_chan_io, bio);
-	cio->io = (struct blk_dmabuf_io) {
-		.desc = {
-			.pos	= pdu->pos + skip,
-			.offset	= pdu->offset + skip,
-			.len	= pdu->len - skip,
-			.slot	= pdu->slot,
-			.hint	= pdu->hint,
-			.dev	= chan->slots.dev,
-			.uid	= chan->slots.uid,
-			.cgroup	= chan->slots.cgroup,
-			.cpu	= raw_smp_processor_id(),
-			.node	= numa_node_id(),
-			.hctx	= -1,
-			.vecs	= 1,
-			.write	= blk_dmabuf_cmd_is_write(cmd),
-		},
-		.slots	= &chan->slots,
-		.nowait	= nowait,
-		.only_peer = chan->only_peer,
+	io = &cio->io;
+	io->desc = (struct blk_dmabuf_desc) {
+		.pos	= pdu->pos + skip,
+		.offset	= pdu->offset + skip,
+		.len	= pdu->len - skip,
+		.slot	= pdu->slot,
+		.hint	= pdu->hint,
+		.dev	= chan->slots.dev,
+		.uid	= chan->slots.uid,
+		.cgroup	= chan->slots.cgroup,
+		.cpu	= raw_smp_processor_id(),
+		.node	= numa_node_id(),
+		.hctx	= -1,
+		.vecs	= 1,
+		.write	= blk_dmabuf_cmd_is_write(cmd),
 	};
+	/* One by one: clearing all of it first is 30 instructions. */
+	io->slots = &chan->slots;
+	io->reg = NULL;
+	io->parts = NULL;
+	io->start = 0;
+	io->seq = 0;
+	io->missed = NULL;
+	io->nowait = nowait;
+	io->wait = false;
+	io->again = false;
+	io->may_copy = false;
+	io->only_peer = chan->only_peer;
+	io->placed = false;
+	io->refused = BLK_DMABUF_OK;
+	io->error = 0;
+	io->placed_by = 0;
 	if (unlikely(parts))
 		blk_dmabuf_io_set_parts(cio, parts, skip);
 	cio->chan = chan;
