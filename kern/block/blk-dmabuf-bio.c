@@ -832,6 +832,29 @@ bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
 	return true;
 }
 
+/*
+ * blk_rq_dmabuf_pages() for ranges that are a page each, as scattered memory has
+ * them, and lie all in what is left.
+ */
+static __always_inline unsigned int
+blk_dmabuf_whole_pages(struct blk_dmabuf_cursor *cur, __le64 *list,
+		       unsigned int i, unsigned int end, u64 page)
+{
+	const struct blk_dmabuf_range *range = cur->range;
+	u64 left = cur->left;
+
+	if (cur->offset)
+		return i;
+	for (; i < end && left > page &&
+	     blk_dmabuf_range_len(range) == page; range++) {
+		list[i++] = cpu_to_le64(range->addr);
+		left -= page;
+	}
+	cur->range = range;
+	cur->left = left;
+	return i;
+}
+
 /**
  * blk_rq_dmabuf_pages - fill a list of pages, as far as nothing else is in it
  * @rq: request with REQ_DMABUF, whose walk has started
@@ -852,7 +875,7 @@ unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
 				 __le64 *list, unsigned int i,
 				 unsigned int *length, unsigned int shift)
 {
-	u64 addr = iter->addr, len = iter->len;
+	u64 addr = iter->addr, len = iter->len, page = 1 << shift;
 	unsigned int first = i, end;
 	struct blk_dmabuf_cursor cur;
 
@@ -860,11 +883,15 @@ unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
 	end = min(i + ((*length - 1) >> shift),
 		  (1U << shift) / (unsigned int)sizeof(*list) - 1);
 	for (;;) {
-		for (; i < end && len >> shift; len -= 1 << shift) {
+		for (; i < end && len >= page; len -= page) {
 			list[i++] = cpu_to_le64(addr);
-			addr += 1 << shift;
+			addr += page;
 		}
 		if (len || !cur.left)
+			break;
+		if (likely(!cur.part))
+			i = blk_dmabuf_whole_pages(&cur, list, i, end, page);
+		if (unlikely(!cur.left))
 			break;
 		addr = cur.range->addr + cur.offset;
 		len = blk_dmabuf_run(&cur);

@@ -106,6 +106,7 @@ struct blk_dmabuf_range {
  * @sync: the CPU and the device do not see the same memory at all times
  * @peer: the memory is not system RAM
  * @way: the way to it
+ * @scale: ranges for each 4 KiB, to guess where an offset is; 0 if not known
  * @nr_ranges: ranges in use
  * @max_ranges: ranges allocated, without the sentinel
  * @ranges: the range index: the ranges by ascending @start, and a sentinel
@@ -126,6 +127,7 @@ struct blk_dmabuf_mapping {
 	bool				sync;
 	bool				peer;
 	union blk_dmabuf_way		way;
+	u64				scale;
 	unsigned int			nr_ranges;
 	unsigned int			max_ranges;
 	struct blk_dmabuf_range		ranges[];
@@ -500,16 +502,46 @@ int blk_dmabuf_refuse(u32 dev, struct blk_dmabuf *reg,
 void blk_dmabuf_refuse_io(struct blk_dmabuf_io *io, u32 dev,
 			  enum blk_dmabuf_reason reason, int error);
 
-/* Range index.  Lookup is O(log ranges), advancing O(ranges passed). */
+/*
+ * Range index.  Lookup is O(1) where ranges are alike, O(log ranges) elsewhere;
+ * advancing is O(ranges passed).
+ */
 struct blk_dmabuf_mapping *blk_dmabuf_mapping_alloc(unsigned int max_ranges);
 void blk_dmabuf_mapping_free(struct blk_dmabuf_mapping *mapping);
 int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
 			   u64 len, bool merge);
 void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping);
-unsigned int blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
-				     unsigned int low, u64 offset);
+unsigned int blk_dmabuf_mapping_search(const struct blk_dmabuf_mapping *mapping,
+				       unsigned int low, u64 offset);
 bool blk_dmabuf_mapping_fits(const struct blk_dmabuf_mapping *mapping,
 			     const struct queue_limits *lim);
+
+/**
+ * blk_dmabuf_mapping_find - find the range that holds an offset
+ * @mapping: the mapping
+ * @low: index of a range that does not start behind @offset
+ * @offset: byte in the buffer, less than its size
+ *
+ * Return: index of the last range that starts at or before @offset
+ */
+static inline unsigned int
+blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
+			unsigned int low, u64 offset)
+{
+	unsigned int i = (offset >> 12) * mapping->scale >> 32, steps;
+	const struct blk_dmabuf_range *ranges = mapping->ranges;
+
+	/* A few neighbours that touch, and are one range, do not matter. */
+	for (steps = 0; steps < 4; steps++) {
+		if (unlikely(offset < ranges[i].start))
+			i--;
+		else if (unlikely(offset >= ranges[i + 1].start))
+			i++;
+		else
+			return i;
+	}
+	return blk_dmabuf_mapping_search(mapping, low, offset);
+}
 
 /*
  * As &request.phys_gap_bit has it.  A gap in the upper half is as good as none

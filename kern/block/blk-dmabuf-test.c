@@ -135,6 +135,41 @@ static void test_find_equals_linear_walk(struct kunit *test)
 	}
 }
 
+/* Guessing finds the same, whatever the lengths of the ranges. */
+static void test_find_where_ranges_are_alike(struct kunit *test)
+{
+	static const unsigned int lens[][8] = {
+		{ 5 },
+		{ 4096, 4096, 4096, 4096 },
+		{ 4096, 4096, 512 },
+		{ 512, 100 },
+		{ 512, 4096 },
+		{ 4096, 8192, 4096, 4096, 4096, 4096, 8192, 4096 },
+		{ 3000, 3000, 3000 },
+		{ 65536, 1, 1, 1, 1, 1, 1, 1 },
+		{ 1, 1, 1, 1, 1, 1, 1, 65536 },
+		{ 4096, 65536, 4096, 4096, 4096, 4096, 4096, 4096 },
+	};
+	struct blk_dmabuf_mapping *map;
+	unsigned int i, j;
+	u64 at;
+
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		map = blk_dmabuf_mapping_alloc(ARRAY_SIZE(lens[i]));
+		KUNIT_ASSERT_NOT_NULL(test, map);
+		for (j = 0; j < ARRAY_SIZE(lens[i]) && lens[i][j]; j++)
+			blk_dmabuf_mapping_add(map, j * SZ_1M, lens[i][j],
+					       true);
+		blk_dmabuf_mapping_seal(map);
+		for (at = 0; at < map->bytes; at++)
+			if (linear_find(map, at) !=
+			    blk_dmabuf_mapping_find(map, 0, at))
+				break;
+		KUNIT_EXPECT_EQ_MSG(test, map->bytes, at, "row %u", i);
+		blk_dmabuf_mapping_free(map);
+	}
+}
+
 /* An offset in the buffer, also behind 4 GiB, in the fields of a bvec_iter. */
 static void test_offset_advances(struct kunit *test)
 {
@@ -331,6 +366,7 @@ static struct kunit_case index_cases[] = {
 	KUNIT_CASE(test_add_refuses_too_many),
 	KUNIT_CASE(test_add_keeps_ranges_countable),
 	KUNIT_CASE(test_find_equals_linear_walk),
+	KUNIT_CASE(test_find_where_ranges_are_alike),
 	KUNIT_CASE(test_offset_advances),
 	KUNIT_CASE(test_fits),
 	KUNIT_CASE(test_counts_agree),

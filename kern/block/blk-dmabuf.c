@@ -254,6 +254,20 @@ int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
 	return 0;
 }
 
+/*
+ * Ranges for each 4 KiB of the buffer, in units of 2^-32: so many there are before an
+ * offset, if they are about the same length.  Scattered pages are.
+ */
+static u64 blk_dmabuf_mapping_scale(const struct blk_dmabuf_mapping *mapping)
+{
+	u64 pages = DIV_ROUND_UP_ULL(mapping->bytes, SZ_4K);
+
+	/* Finer ranges would overflow; nobody has them. */
+	if (!pages || mapping->nr_ranges > pages)
+		return 0;
+	return div64_u64((u64)mapping->nr_ranges << 32, pages);
+}
+
 /**
  * blk_dmabuf_mapping_seal - the last range has been added
  * @mapping: the mapping, not published yet
@@ -279,19 +293,13 @@ void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping)
 	mapping->gap_bit = blk_dmabuf_gap_bit(mapping->gaps);
 	mapping->boundary = crossed ? 2ULL << (fls64(crossed) - 1) : 1;
 	mapping->bytes = mapping->ranges[mapping->nr_ranges].start;
+	mapping->scale = blk_dmabuf_mapping_scale(mapping);
 	mapping->seq = atomic64_inc_return(&blk_dmabuf_mapping_seq);
 }
 
-/**
- * blk_dmabuf_mapping_find - find the range that holds an offset
- * @mapping: the mapping
- * @low: index of a range that does not start behind @offset
- * @offset: byte in the buffer, less than its size
- *
- * Return: index of the last range that starts at or before @offset
- */
-unsigned int blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
-				     unsigned int low, u64 offset)
+/* blk_dmabuf_mapping_find() where ranges differ much in length. */
+unsigned int blk_dmabuf_mapping_search(const struct blk_dmabuf_mapping *mapping,
+				       unsigned int low, u64 offset)
 {
 	unsigned int high = mapping->nr_ranges - 1;
 

@@ -17,16 +17,16 @@ run_suite() {
 	! grep -q 'not ok' "$dir/results"
 }
 
-@test "range index: 9 KUnit tests" {
-	run_suite blk-dmabuf-index 9
+@test "range index: 10 KUnit tests" {
+	run_suite blk-dmabuf-index 10
 }
 
 @test "life of mappings: 13 KUnit tests" {
 	run_suite blk-dmabuf-life 13
 }
 
-@test "bios, split and refused: 8 KUnit tests" {
-	run_suite blk-dmabuf-bio 8
+@test "bios, split and refused: 9 KUnit tests" {
+	run_suite blk-dmabuf-bio 9
 }
 
 @test "CPU access to what is copied: 4 KUnit tests" {
