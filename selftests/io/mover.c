@@ -99,10 +99,11 @@ TEST(pages_are_in_the_order_that_was_asked_for)
 	mover_move(fd);
 	CHECK(mover_stat(fd).ranges > PAGES / 2);
 
-	fd = mover_create(SIZE, MOVER_REVERSE);
-	CHECK_EQ(mover_stat(fd).ranges, PAGES);
+	/* So many that some are neighbours, whatever memory looks like. */
+	fd = mover_create(4 * MIB, MOVER_REVERSE);
+	CHECK_EQ(mover_stat(fd).ranges, 4 * MIB / PAGE);
 	mover_move(fd);
-	CHECK(mover_stat(fd).ranges < PAGES);
+	CHECK(mover_stat(fd).ranges < 4 * MIB / PAGE);
 }
 
 TEST(content_that_a_buffer_starts_with_is_there)
