@@ -891,8 +891,6 @@ unsigned int blk_rq_dmabuf_pages(struct request *rq, struct blk_dma_iter *iter,
 			break;
 		if (likely(!cur.part))
 			i = blk_dmabuf_whole_pages(&cur, list, i, end, page);
-		if (unlikely(!cur.left))
-			break;
 		addr = cur.range->addr + cur.offset;
 		len = blk_dmabuf_run(&cur);
 		blk_dmabuf_advance(&cur, len);
