@@ -60,7 +60,7 @@ DEBUG_SUITES := kunit comings-and-goings dmabuf-abi dmabuf-lifetime files fsx \
 bench: ## what an I/O costs, by path and IOMMU mode: build/bench.json
 	$(Q)kern/setup --tests --check
 	$(Q)$(MAKE) all
-	$(Q)$(MAKE) kernel-stock
+	$(Q)$(MAKE) kernel-bench kernel-stock
 	$(Q)selftests/bench/bench
 
 .PHONY: test-debug
@@ -118,8 +118,12 @@ kernel: prepare ## build the kernel in build/kernel
 kernel-debug: prepare ## build it with KASAN, lockdep and the like
 	$(Q)kern/build kernel-debug
 
+.PHONY: kernel-bench
+kernel-bench: prepare ## build it as distributions do, for 'make bench'
+	$(Q)kern/build kernel-bench
+
 .PHONY: kernel-stock
-kernel-stock: prepare ## build it without the project's change, for 'make bench'
+kernel-stock: prepare ## the same without the project's change
 	$(Q)kern/build kernel-stock
 
 .PHONY: distro-deps

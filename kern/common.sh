@@ -194,7 +194,9 @@ unpatched_tree() {
 fragment() {
 	cat "$KERN/blkdmabuf.config" "$KERN/test.config" |
 		case $1 in
-		kernel-stock) sed '/^CONFIG_BLK_DMABUF/d' ;;
+		kernel-bench) cat - "$KERN/bench.config" ;;
+		kernel-stock) cat - "$KERN/bench.config" |
+			sed '/^CONFIG_BLK_DMABUF/d' ;;
 		kernel-debug) cat - "$KERN/debug.config" ;;
 		*) cat ;;
 		esac
