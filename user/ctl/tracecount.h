@@ -24,17 +24,26 @@
 enum trace_event { TRACE_MAP, TRACE_UNMAP, TRACE_INVALIDATE, TRACE_ALLOC,
 		   NR_TRACE_EVENTS };
 
-/* AMD's driver traces no invalidations: there the count is not known. */
-static const char *const trace_event_names[NR_TRACE_EVENTS] = {
-	[TRACE_MAP]		= "iommu/map",
-	[TRACE_UNMAP]		= "iommu/unmap",
-	[TRACE_INVALIDATE]	= "intel_iommu/qi_submit",
-	[TRACE_ALLOC]		= "kmem/kmem_cache_alloc",
+/*
+ * What is counted together.  AMD's driver traces no invalidations: there the
+ * count is not known.
+ */
+static const struct {
+	const char		*name;
+	enum trace_event	event;
+} trace_points[] = {
+	{ "iommu/map",			TRACE_MAP },
+	{ "iommu/unmap",		TRACE_UNMAP },
+	{ "intel_iommu/qi_submit",	TRACE_INVALIDATE },
+	{ "kmem/kmem_cache_alloc",	TRACE_ALLOC },
+	{ "kmem/kmalloc",		TRACE_ALLOC },
 };
+
+#define NR_TRACE_POINTS (sizeof(trace_points) / sizeof(trace_points[0]))
 
 /**
  * struct trace_counter - counters that run
- * @cpus: how many CPUs there are; an event has one counter on each
+ * @cpus: how many CPUs there are; a tracepoint has one counter on each
  * @fds: of all counters, -1 for one that is not there
  * @known: the event is counted
  */
@@ -82,22 +91,22 @@ static inline int trace_open_event(uint64_t id, int cpu)
 /* Begins to count what can be counted; -ENOMEM is all that can go wrong. */
 static inline int trace_counter_open(struct trace_counter *c)
 {
-	unsigned int event, cpu;
+	unsigned int point, cpu;
 	uint64_t id;
 	int *fd;
 
 	memset(c, 0, sizeof(*c));
 	c->cpus = sysconf(_SC_NPROCESSORS_CONF);
-	fd = c->fds = calloc(NR_TRACE_EVENTS * c->cpus, sizeof(*c->fds));
+	fd = c->fds = calloc(NR_TRACE_POINTS * c->cpus, sizeof(*c->fds));
 	if (!c->fds)
 		return -ENOMEM;
-	for (event = 0; event < NR_TRACE_EVENTS; event++) {
-		id = trace_event_id(trace_event_names[event]);
+	for (point = 0; point < NR_TRACE_POINTS; point++) {
+		id = trace_event_id(trace_points[point].name);
 		/* A CPU that is offline counts nothing. */
 		for (cpu = 0; cpu < c->cpus; cpu++, fd++) {
 			*fd = id ? trace_open_event(id, cpu) : -1;
 			if (*fd >= 0)
-				c->known[event] = true;
+				c->known[trace_points[point].event] = true;
 		}
 	}
 	return 0;
@@ -107,7 +116,7 @@ static inline void trace_counter_close(struct trace_counter *c)
 {
 	unsigned int i;
 
-	for (i = 0; c->fds && i < NR_TRACE_EVENTS * c->cpus; i++)
+	for (i = 0; c->fds && i < NR_TRACE_POINTS * c->cpus; i++)
 		if (c->fds[i] >= 0)
 			close(c->fds[i]);
 	free(c->fds);
@@ -122,10 +131,10 @@ static inline void trace_counter_read(const struct trace_counter *c,
 	uint64_t val;
 
 	memset(counts, 0, NR_TRACE_EVENTS * sizeof(*counts));
-	for (i = 0; c->fds && i < NR_TRACE_EVENTS * c->cpus; i++)
+	for (i = 0; c->fds && i < NR_TRACE_POINTS * c->cpus; i++)
 		if (c->fds[i] >= 0 &&
 		    read(c->fds[i], &val, sizeof(val)) == sizeof(val))
-			counts[i / c->cpus] += val;
+			counts[trace_points[i / c->cpus].event] += val;
 }
 
 /*
