@@ -404,11 +404,22 @@ static void for_each_batch(enum path path, void (*run)(struct batch *b))
 
 /* Longer than anything is measured, so that it does not print meanwhile. */
 #define STAT_INTERVAL	"100000"
-#define STAT_START	5	/* seconds until its programs are attached */
+#define STAT_LINKS	2	/* it has two programs */
+
+static unsigned int nr_links(void)
+{
+	unsigned int nr = 0;
+	__u32 id = 0;
+
+	while (!bpf_link_get_next_id(id, &id))
+		nr++;
+	return nr;
+}
 
 static pid_t start_stat(void)
 {
 	const char *ctl = getenv("CTL");
+	unsigned int links = nr_links();
 	pid_t pid = fork();
 
 	if (!pid) {
@@ -419,9 +430,11 @@ static pid_t start_stat(void)
 		_exit(1);
 	}
 	CHECK(pid > 0);
-	sleep(STAT_START);
-	/* It is still there. */
-	CHECK_EQ(waitpid(pid, NULL, WNOHANG), 0);
+	/* No timeout: an idle guest's time jumps while the host reads its files. */
+	while (nr_links() < links + STAT_LINKS) {
+		CHECK_EQ(waitpid(pid, NULL, WNOHANG), 0);
+		usleep(10000);
+	}
 	return pid;
 }
 
