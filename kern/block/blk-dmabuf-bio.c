@@ -72,21 +72,26 @@ static void bio_dmabuf_refused(struct bio *bio, struct blk_dmabuf_io *io,
 			     -EOPNOTSUPP);
 }
 
+static bool blk_dmabuf_takes(const struct bio *bio)
+{
+	return bdev_limits(bio->bi_bdev)->max_dmabuf_sectors &&
+	       !bio_has_crypt_ctx((struct bio *)bio);
+}
+
 /* Does the disk that a bio has reached take it?  If not, why? */
-static enum blk_dmabuf_reason blk_dmabuf_check_bio(const struct bio *bio,
-						   const struct blk_dmabuf_io *io)
+static noinline bool blk_dmabuf_check_bio(struct bio *bio,
+					  struct blk_dmabuf_io *io)
 {
 	struct gendisk *disk = bio->bi_bdev->bd_disk;
 	enum blk_dmabuf_reason reason;
 
-	if (bio_has_crypt_ctx((struct bio *)bio))
-		return BLK_DMABUF_CRYPTO;
-	if (likely(disk->queue->limits.max_dmabuf_sectors))
-		return BLK_DMABUF_OK;
-	reason = blk_dmabuf_check_disk(disk);
+	reason = bio_has_crypt_ctx(bio) ? BLK_DMABUF_CRYPTO :
+					  blk_dmabuf_check_disk(disk);
 	if (reason == BLK_DMABUF_NO_DRIVER && disk != io->slots->disk)
-		return BLK_DMABUF_LAYER;
-	return reason;
+		reason = BLK_DMABUF_LAYER;
+	if (reason != BLK_DMABUF_OK)
+		bio_dmabuf_refused(bio, io, reason);
+	return reason == BLK_DMABUF_OK;
 }
 
 /**
@@ -126,28 +131,7 @@ static void blk_dmabuf_io_miss(struct blk_dmabuf_io *io,
  */
 bool bio_dmabuf_takes(struct bio *bio, const struct iov_iter *iter)
 {
-	enum blk_dmabuf_reason reason = blk_dmabuf_check_bio(bio, iter->dmabuf);
-
-	if (reason != BLK_DMABUF_OK)
-		bio_dmabuf_refused(bio, iter->dmabuf, reason);
-	return reason == BLK_DMABUF_OK;
-}
-
-/**
- * bio_dmabuf_init - point a bio to a piece of a dma-buf
- * @bio: bio without vectors of its own
- * @io: the I/O; outlives the bio
- * @offset: first byte in the buffer
- * @bytes: how many
- */
-void bio_dmabuf_init(struct bio *bio, struct blk_dmabuf_io *io, u64 offset,
-		     unsigned int bytes)
-{
-	bio->bi_dmabuf = io;
-	bio_dmabuf_set_offset(&bio->bi_iter, offset);
-	bio->bi_iter.bi_size = bytes;
-	bio->bi_opf |= REQ_DMABUF;
-	bio_set_flag(bio, BIO_CLONED);
+	return blk_dmabuf_takes(bio) || blk_dmabuf_check_bio(bio, iter->dmabuf);
 }
 
 /**
@@ -277,12 +261,8 @@ size_t iov_iter_dmabuf_zero(size_t bytes, struct iov_iter *i)
  */
 bool bio_dmabuf_enter(struct bio *bio)
 {
-	struct blk_dmabuf_io *io = bio->bi_dmabuf;
-	enum blk_dmabuf_reason reason = blk_dmabuf_check_bio(bio, io);
-
-	if (unlikely(reason != BLK_DMABUF_OK))
-		bio_dmabuf_refused(bio, io, reason);
-	return reason == BLK_DMABUF_OK;
+	return likely(blk_dmabuf_takes(bio)) ||
+	       blk_dmabuf_check_bio(bio, bio->bi_dmabuf);
 }
 
 /*

@@ -99,6 +99,7 @@ enum {
  * @read_block: positions and lengths of reads are multiples of this
  * @write_block: positions and lengths of writes are multiples of this
  * @mem_align: buffer offsets are multiples of this
+ * @is_file: @file is a regular file, and no block device
  * @direct: I/O that is copied is direct
  * @only_peer: nothing but peer-to-peer memory
  * @why: why the file takes no premapped I/O, BLK_DMABUF_OK if it does
@@ -116,6 +117,7 @@ struct blk_dmabuf_chan {
 	u32				read_block;
 	u32				write_block;
 	u32				mem_align;
+	bool				is_file;
 	bool				direct;
 	bool				only_peer;
 	enum blk_dmabuf_reason		why;
@@ -171,7 +173,7 @@ struct blk_dmabuf_pieces {
  * @pending: of a submission: the completion, and the submitter being in the file
  *	system
  * @result: what it completed with
- * @fsize: limit to file sizes of whoever issued it
+ * @fsize: limit to file sizes of whoever issued it, for files
  * @why: why it is copied, or is about to be
  * @started: the file got to see it
  * @raw: its bio goes to the device, past the file
@@ -210,11 +212,6 @@ struct blk_dmabuf_chan_io {
  */
 static struct bio_set blk_dmabuf_bios;
 static struct workqueue_struct *blk_dmabuf_redo_wq;
-
-static bool blk_dmabuf_is_file(const struct blk_dmabuf_chan *chan)
-{
-	return S_ISREG(file_inode(chan->file)->i_mode);
-}
 
 /* Size of the device, or of the file, as it is now. */
 static loff_t blk_dmabuf_size(const struct blk_dmabuf_chan *chan)
@@ -435,23 +432,31 @@ static void blk_dmabuf_io_unpoll(struct blk_dmabuf_chan_io *cio)
 		WRITE_ONCE(blk_dmabuf_pdu(cio->cmd)->polled, NULL);
 }
 
+static void blk_dmabuf_piece_end(struct blk_dmabuf_chan_io *cio, s32 result)
+{
+	struct blk_dmabuf_pieces *pieces = cio->pieces;
+
+	blk_dmabuf_piece_result(cio, result);
+	blk_dmabuf_io_end(cio, result);
+	blk_dmabuf_pieces_put(pieces);
+}
+
 /* The I/O is over and its submitter does not wait for a return value. */
 static void blk_dmabuf_io_done(struct blk_dmabuf_chan_io *cio, s32 result)
 {
 	bool again = result == -EAGAIN && cio->io.nowait;
-	struct blk_dmabuf_pieces *pieces = cio->pieces;
-	u64 placed = blk_dmabuf_placed(&cio->io.desc);
 	struct io_uring_cmd *cmd = cio->cmd;
+	u64 placed = 0;
 
+	if (unlikely(cio->pieces)) {
+		blk_dmabuf_piece_end(cio, result);
+		return;
+	}
+	if (blk_dmabuf_pdu(cmd)->cqe32)
+		placed = blk_dmabuf_placed(&cio->io.desc);
 	blk_dmabuf_io_unpoll(cio);
-	if (pieces)
-		blk_dmabuf_piece_result(cio, result);
 	blk_dmabuf_io_end(cio, result);
-	if (pieces)
-		blk_dmabuf_pieces_put(pieces);
-	else
-		blk_dmabuf_cmd_complete(cmd, again ? -EIOCBQUEUED : result,
-					placed);
+	blk_dmabuf_cmd_complete(cmd, again ? -EIOCBQUEUED : result, placed);
 }
 
 /*
@@ -658,8 +663,7 @@ static int blk_dmabuf_io_blame(struct blk_dmabuf_chan_io *cio,
 
 static bool blk_dmabuf_appends(const struct blk_dmabuf_chan *chan)
 {
-	return blk_dmabuf_is_file(chan) &&
-	       chan->file->f_iocb_flags & IOCB_APPEND;
+	return chan->is_file && chan->file->f_iocb_flags & IOCB_APPEND;
 }
 
 /* A file that appends does so at its end, which has to be that of a block. */
@@ -691,7 +695,7 @@ static bool blk_dmabuf_io_too_big(const struct blk_dmabuf_chan_io *cio)
 {
 	u64 pos = blk_dmabuf_io_pos(cio);
 
-	if (!cio->io.desc.write || !blk_dmabuf_is_file(cio->chan))
+	if (!cio->io.desc.write || !cio->chan->is_file)
 		return false;
 	if (pos >= cio->fsize)
 		send_sig(SIGXFSZ, current, 0);
@@ -706,8 +710,7 @@ blk_dmabuf_chan_why(const struct blk_dmabuf_chan *chan)
 		return chan->why;
 	if (unlikely(!bdev_limits(chan->bdev)->max_dmabuf_sectors))
 		return blk_dmabuf_check_disk(chan->slots.disk);
-	if (blk_dmabuf_is_file(chan) &&
-	    mapping_stable_writes(chan->file->f_mapping))
+	if (chan->is_file && mapping_stable_writes(chan->file->f_mapping))
 		return BLK_DMABUF_FILE;
 	return BLK_DMABUF_OK;
 }
@@ -894,7 +897,8 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 	cio->writing = false;
 	cio->tries = 0;
 	cio->faults = 0;
-	cio->fsize = rlimit(RLIMIT_FSIZE);
+	if (chan->is_file)
+		cio->fsize = rlimit(RLIMIT_FSIZE);
 	/* Policies that want to know the time ask for it themselves. */
 	if (trace_blk_dmabuf_complete_enabled())
 		cio->io.desc.submit_ns = ktime_get_ns();
@@ -936,7 +940,7 @@ static bool blk_dmabuf_io_start_write(struct blk_dmabuf_chan_io *cio)
 {
 	struct super_block *sb = file_inode(cio->chan->file)->i_sb;
 
-	if (!cio->io.desc.write || !blk_dmabuf_is_file(cio->chan))
+	if (!cio->io.desc.write || !cio->chan->is_file)
 		return true;
 	if (!cio->io.nowait)
 		kiocb_start_write(&cio->iocb);
@@ -964,7 +968,7 @@ static void blk_dmabuf_iocb_init(struct blk_dmabuf_chan_io *cio)
 		cio->iocb.ki_flags |= IOCB_DIRECT;
 	else
 		cio->iocb.ki_flags &= ~IOCB_DIRECT;
-	if (!blk_dmabuf_is_file(cio->chan))
+	if (!cio->chan->is_file)
 		cio->iocb.ki_flags &= ~IOCB_APPEND;
 	if (cio->io.nowait)
 		cio->iocb.ki_flags |= IOCB_NOWAIT;
@@ -985,7 +989,7 @@ static size_t blk_dmabuf_io_bytes(const struct blk_dmabuf_chan_io *cio)
 	u64 pos = blk_dmabuf_io_pos(cio);
 	loff_t end;
 
-	if (!blk_dmabuf_is_file(cio->chan))
+	if (!cio->chan->is_file)
 		return desc->len;
 	/* What appends may find that the file has grown. */
 	if (desc->write && pos >= cio->fsize)
@@ -1036,7 +1040,7 @@ static bool blk_dmabuf_io_is_raw(const struct blk_dmabuf_chan_io *cio)
 	const struct blk_dmabuf_chan *chan = cio->chan;
 	const struct address_space *mapping = chan->file->f_mapping;
 
-	if (blk_dmabuf_is_file(chan) || READ_ONCE(mapping->nrpages) ||
+	if (chan->is_file || READ_ONCE(mapping->nrpages) ||
 	    chan->file->f_iocb_flags & IOCB_DSYNC ||
 	    bdev_logical_block_size(chan->bdev) != chan->read_block ||
 	    desc->pos + desc->len > blk_dmabuf_size(chan))
@@ -1205,11 +1209,8 @@ static void blk_dmabuf_piece_submit(struct blk_dmabuf_pieces *pieces,
 	atomic_inc(&pieces->pending);
 	cio->pieces = pieces;
 	ret = blk_dmabuf_io_start(cio);
-	if (ret == -EIOCBQUEUED)
-		return;
-	blk_dmabuf_piece_result(cio, ret);
-	blk_dmabuf_io_end(cio, ret);
-	blk_dmabuf_pieces_put(pieces);
+	if (ret != -EIOCBQUEUED)
+		blk_dmabuf_piece_end(cio, ret);
 }
 
 /* Place the piece of a command behind the first @done bytes. */
@@ -1242,7 +1243,7 @@ blk_dmabuf_next_piece(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 static u64 blk_dmabuf_cmd_end(const struct blk_dmabuf_chan *chan,
 			      const struct io_uring_cmd *cmd)
 {
-	return blk_dmabuf_is_file(chan) && blk_dmabuf_cmd_is_write(cmd) ?
+	return chan->is_file && blk_dmabuf_cmd_is_write(cmd) ?
 		round_down(rlimit(RLIMIT_FSIZE), chan->write_block) :
 		blk_dmabuf_size(chan);
 }
@@ -1918,7 +1919,7 @@ static void blk_dmabuf_chan_align(struct blk_dmabuf_chan *chan,
 				  const struct kstat *stat)
 {
 	chan->direct = true;
-	if (!blk_dmabuf_is_file(chan)) {
+	if (!chan->is_file) {
 		chan->read_block = bdev_logical_block_size(chan->bdev);
 		chan->write_block = chan->read_block;
 		chan->mem_align = bdev_dma_alignment(chan->bdev) + 1;
@@ -1953,7 +1954,7 @@ static void blk_dmabuf_chan_set_bdev(struct blk_dmabuf_chan *chan,
 /* For these it matters in what order writes arrive. */
 static bool blk_dmabuf_chan_in_order(const struct blk_dmabuf_chan *chan)
 {
-	return blk_dmabuf_is_file(chan) || bdev_is_zoned(chan->bdev);
+	return chan->is_file || bdev_is_zoned(chan->bdev);
 }
 
 static int blk_dmabuf_chan_set_flags(struct blk_dmabuf_chan *chan, u32 flags)
@@ -1995,6 +1996,7 @@ static struct blk_dmabuf_chan *blk_dmabuf_chan_make(struct file *file,
 			 blk_dmabuf_table_alloc(BLK_DMABUF_FEW_SLOTS));
 	xa_init(&chan->own.bufs);
 	chan->file = get_file(file);
+	chan->is_file = S_ISREG(file_inode(file)->i_mode);
 	chan->why = why;
 	blk_dmabuf_chan_set_bdev(chan, bdev);
 	chan->slots.uid = from_kuid(&init_user_ns, current_uid());

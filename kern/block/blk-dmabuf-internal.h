@@ -654,8 +654,25 @@ blk_dmabuf_mapping_of(const struct blk_dmabuf_buffer *buf,
 
 void blk_dmabuf_get_user(void);
 void blk_dmabuf_put_user(void);
-void bio_dmabuf_init(struct bio *bio, struct blk_dmabuf_io *io, u64 offset,
-		     unsigned int bytes);
+
+/**
+ * bio_dmabuf_init - point a bio to a piece of a dma-buf
+ * @bio: bio without vectors of its own
+ * @io: the I/O; outlives the bio
+ * @offset: first byte in the buffer
+ * @bytes: how many
+ */
+static inline void
+bio_dmabuf_init(struct bio *bio, struct blk_dmabuf_io *io, u64 offset,
+		unsigned int bytes)
+{
+	bio->bi_dmabuf = io;
+	bio_dmabuf_set_offset(&bio->bi_iter, offset);
+	bio->bi_iter.bi_size = bytes;
+	bio->bi_opf |= REQ_DMABUF;
+	bio_set_flag(bio, BIO_CLONED);
+}
+
 const struct blk_dmabuf_part *
 blk_dmabuf_part_at(const struct blk_dmabuf_parts *parts, u32 at);
 u64 blk_dmabuf_io_locate(const struct blk_dmabuf_io *io, u64 at, u32 *len);
