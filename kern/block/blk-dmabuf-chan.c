@@ -109,6 +109,9 @@ enum {
  * @cred: credentials of who opened it, for I/O that is issued again
  * @blkcg: block cgroup of who opened it, likewise
  * @touched: when the time stamps of reads and writes were last looked at
+ * @poller: task that polls the channel for a ring, whose lock it holds; another one
+ *	that polls meanwhile is not told
+ * @poller_ring: that ring; for @poller
  */
 struct blk_dmabuf_chan {
 	struct blk_dmabuf_slots		slots;
@@ -127,13 +130,15 @@ struct blk_dmabuf_chan {
 	const struct cred		*cred;
 	struct cgroup_subsys_state	*blkcg;
 	unsigned long			touched[2];
+	struct task_struct		*poller ____cacheline_aligned_in_smp;
+	void				*poller_ring;
 };
 
 /*
  * What is kept of a command from its first issue to its completion; then @offset
- * is the placement, as in big_cqe[0].  Of a vectored command @offset is where the
- * array is, and @slot how many entries that has.  Of a command that is polled for, the I/O has
- * the position; its memory stays an I/O's.
+ * is the placement, as in big_cqe[0], if the CQE has that.  Of a vectored command
+ * @offset is where the array is, and @slot how many entries that has.  Of a command
+ * that is polled for, the I/O has the position; its memory stays an I/O's.
  */
 struct blk_dmabuf_pdu {
 	union {
@@ -266,6 +271,24 @@ static void blk_dmabuf_notify(struct io_uring_cmd *cmd, s32 result)
 		fsnotify_access(chan->file);
 }
 
+/*
+ * A task that completes what it finds while it polls holds the lock of the ring that
+ * it polls for: only with that io_uring uses the command's memory again.
+ */
+static unsigned int blk_dmabuf_polled_flags(struct io_uring_cmd *cmd)
+{
+	struct blk_dmabuf_chan *chan = cmd->file->private_data;
+
+	/*
+	 * Nobody else makes @poller the current task.  An interrupt of it may have
+	 * come in the middle of what the lock protects.
+	 */
+	if (in_task() && READ_ONCE(chan->poller) == current &&
+	    chan->poller_ring == io_uring_cmd_ctx_handle(cmd))
+		return 0;
+	return IO_URING_F_UNLOCKED;
+}
+
 static void blk_dmabuf_cmd_cqe(struct io_uring_cmd *cmd,
 			       unsigned int issue_flags)
 {
@@ -309,7 +332,7 @@ static void blk_dmabuf_cmd_complete(struct io_uring_cmd *cmd, s32 result,
 		pdu->offset = placed;
 		/* As io_uring's own: no fsnotify, and any context will do. */
 		if (blk_dmabuf_cmd_polled(cmd))
-			blk_dmabuf_cmd_cqe(cmd, IO_URING_F_UNLOCKED);
+			blk_dmabuf_cmd_cqe(cmd, blk_dmabuf_polled_flags(cmd));
 		else
 			io_uring_cmd_do_in_task_lazy(cmd,
 						     blk_dmabuf_cmd_finish);
@@ -1373,9 +1396,8 @@ end:
  * An I/O that ends meanwhile is freed, but its memory stays that of a bio with what
  * is in front of it, and at worst another bio is polled for: iocb_bio_iopoll().
  */
-static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
-				  struct io_comp_batch *iob,
-				  unsigned int flags)
+static int blk_dmabuf_cmd_poll(struct io_uring_cmd *cmd,
+			       struct io_comp_batch *iob, unsigned int flags)
 {
 	struct blk_dmabuf_chan *chan = cmd->file->private_data;
 	struct blk_dmabuf_chan_io *cio;
@@ -1387,6 +1409,33 @@ static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
 	if (READ_ONCE(cio->raw))
 		return bio_poll(&cio->bio, iob, flags);
 	return chan->file->f_op->iopoll(&cio->iocb, iob, flags);
+}
+
+/* Under the ring's lock. */
+static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
+				  struct io_comp_batch *iob,
+				  unsigned int flags)
+{
+	struct blk_dmabuf_chan *chan = cmd->file->private_data;
+	bool mine;
+	int ret;
+
+	mine = !READ_ONCE(chan->poller) &&
+	       !cmpxchg(&chan->poller, NULL, current);
+	if (mine)
+		chan->poller_ring = io_uring_cmd_ctx_handle(cmd);
+	ret = blk_dmabuf_cmd_poll(cmd, iob, flags);
+	/*
+	 * io_uring would do so next, and look no further.  Now it goes on to commands
+	 * for which a hybrid ring would sleep.
+	 */
+	if (mine && !rq_list_empty(&iob->req_list) &&
+	    !(cmd_to_io_kiocb(cmd)->ctx->flags & IORING_SETUP_HYBRID_IOPOLL))
+		iob->complete(iob);
+	/* Behind what was completed, which looks at both. */
+	if (mine)
+		smp_store_release(&chan->poller, NULL);
+	return ret;
 }
 
 static int blk_dmabuf_chan_uring_cmd(struct io_uring_cmd *cmd,
@@ -1551,7 +1600,7 @@ static struct blk_dmabuf_table *blk_dmabuf_table_alloc(unsigned int nr)
 	return table;
 }
 
-/* For whoever holds the lock, or is the last user. */
+/* For whoever holds the lock, or is the only user. */
 static struct blk_dmabuf_table *
 blk_dmabuf_table_of(const struct blk_dmabuf_slots *slots, bool last)
 {

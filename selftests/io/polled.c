@@ -7,6 +7,9 @@
  *
  * vm: nvme=2 nvme1.lba=4096 append=nvme.poll_queues=1 part=1 cpus=2
  */
+#include <sys/wait.h>
+
+#include "../../user/ctl/tracecount.h"
 #include "mover.h"
 #include "policy.h"
 #include "selftests/bpf/cost.skel.h"
@@ -125,6 +128,62 @@ TEST(what_is_polled_for_needs_no_interrupt)
 	printf("# %lu interrupts polled, %lu not\n", polled, interrupted);
 	CHECK(interrupted >= 10);
 	CHECK_EQ(polled, 0);
+}
+
+/* What the rest of the system allocates meanwhile is counted, too. */
+TEST(commands_that_are_polled_for_allocate_nothing)
+{
+	uint64_t counts[NR_TRACE_EVENTS];
+	struct trace_counter counter;
+	struct rig r;
+	unsigned int i;
+
+	up(&r, "disk0", POLLED);
+	for (i = 0; i < 10; i++)
+		all(&r, READ_CMD, 4 * KIB);
+	CHECK_EQ(trace_counter_open(&counter), 0);
+	CHECK(counter.known[TRACE_ALLOC]);
+	for (i = 0; i < 100; i++)
+		all(&r, READ_CMD, 4 * KIB);
+	trace_counter_read(&counter, counts);
+	trace_counter_close(&counter);
+	printf("# %llu allocations for %u commands\n",
+	       (unsigned long long)counts[TRACE_ALLOC], 100 * NR);
+	CHECK(counts[TRACE_ALLOC] < 100 * NR / 4);
+}
+
+/* They have one hardware queue, so each finds what the other one has issued. */
+TEST(two_rings_poll_one_channel_at_a_time)
+{
+	unsigned int i, round;
+	uint64_t pos, offset;
+	struct rig r;
+	int status;
+	pid_t pid;
+
+	rig_up(&r, "disk0", BUF);
+	rig_fill_disk(&r, POS, 2 * NR * LEN, 1);
+	memset(r.mem, POISON, BUF);
+	pid = fork();
+	CHECK(pid >= 0);
+	offset = pid ? 0 : NR * LEN;
+	pos = POS + offset;
+	rig_ring_flags(64, POLLED);
+	for (round = 0; round < 100; round++) {
+		for (i = 0; i < NR; i++)
+			rig_sqe(&r, READ_CMD, pos + i * LEN, LEN,
+				offset + i * LEN);
+		CHECK_EQ(io_uring_submit(&rig_uring), NR);
+		for (i = 0; i < NR; i++)
+			CHECK_EQ(rig_reap().res, LEN);
+		CHECK_EQ(rig_check(&r, offset, pos, NR * LEN, 1), 0);
+		memset(r.mem + offset, POISON, NR * LEN);
+	}
+	if (!pid)
+		_exit(0);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(rig_info(&r).errors, 0);
 }
 
 TEST(polled_io_maps_what_is_not_mapped)
