@@ -52,7 +52,9 @@ void blk_dmabuf_get_user(void)
 		static_branch_enable(&blk_dmabuf_used);
 }
 
-/* The same is gone, and so are the bios.  Patching code is not cheap: wait. */
+/*
+ * The same is gone, and its bios have ended.  Patching code is not cheap: wait.
+ */
 void blk_dmabuf_put_user(void)
 {
 	guard(mutex)(&blk_dmabuf_users_lock);
@@ -72,13 +74,14 @@ static void bio_dmabuf_refused(struct bio *bio, struct blk_dmabuf_io *io,
 			     -EOPNOTSUPP);
 }
 
+/* Does the disk that a bio has reached take it?  Most do. */
 static bool blk_dmabuf_takes(const struct bio *bio)
 {
 	return bdev_limits(bio->bi_bdev)->max_dmabuf_sectors &&
 	       !bio_has_crypt_ctx((struct bio *)bio);
 }
 
-/* Does the disk that a bio has reached take it?  If not, why? */
+/* The same of the others: if the disk does not take the bio, that is counted. */
 static noinline bool blk_dmabuf_check_bio(struct bio *bio,
 					  struct blk_dmabuf_io *io)
 {
@@ -783,8 +786,8 @@ static __always_inline bool blk_rq_dmabuf_yield_all(const struct request *rq,
  * On success the request holds its mapping until blk_rq_dmabuf_done().
  *
  * iter->iter.bi_size becomes 0, so that the walk over pages ends at once; what is
- * left is counted in ->bi_sector, and ->bi_idx and ->bi_offset are a range of
- * the mapping and a byte in it.
+ * left is counted in ->bi_sector; while there is any, ->bi_idx and ->bi_offset are a
+ * range of the mapping and a byte in it, where the I/O has no parts.
  */
 bool blk_rq_dmabuf_iter_start(struct request *rq, struct device *dma_dev,
 			      struct blk_dma_iter *iter)
@@ -814,7 +817,7 @@ bool blk_rq_dmabuf_iter_next(struct request *rq, struct blk_dma_iter *iter)
 
 /*
  * blk_rq_dmabuf_pages() for ranges that are a page each, as scattered memory has
- * them, and lie all in what is left.
+ * them, lie all in what is left, and are not the last of it.
  */
 static __always_inline unsigned int
 blk_dmabuf_whole_pages(struct blk_dmabuf_cursor *cur, __le64 *list,

@@ -106,7 +106,8 @@ struct blk_dmabuf_range {
  * @sync: the CPU and the device do not see the same memory at all times
  * @peer: the memory is not system RAM
  * @way: the way to it
- * @scale: ranges for each 4 KiB, to guess where an offset is; 0 if not known
+ * @scale: ranges for each 4 KiB, in units of 2^-32, to guess where an offset is; 0 if
+ *	not known
  * @nr_ranges: ranges in use
  * @max_ranges: ranges allocated, without the sentinel
  * @ranges: the range index: the ranges by ascending @start, and a sentinel
@@ -393,10 +394,9 @@ struct blk_dmabuf_parts {
  * struct blk_dmabuf_io - what a bio points to
  * @route: @desc, @q and @local, which is all that map_queue() gets
  * @desc: what a policy sees of it
- * @q: queue of the disk that place() is asked for; set by
- *	blk_dmabuf_policy_place()
+ * @q: queue of the disk that a policy is asked for; undefined until one is
  * @local: hardware queue that no policy would give the bio that map_queue() is
- *	asked about
+ *	asked about; undefined until then
  * @slots: what its submitter may use
  * @reg: registration that it runs on, held by blk_dmabuf_begin()
  * @parts: with a reference, parts of the buffer that are scattered over it; NULL

@@ -262,7 +262,7 @@ static u64 blk_dmabuf_mapping_scale(const struct blk_dmabuf_mapping *mapping)
 {
 	u64 pages = DIV_ROUND_UP_ULL(mapping->bytes, SZ_4K);
 
-	/* Finer ranges would overflow; nobody has them. */
+	/* Finer ranges are not worth a guess; nobody has them. */
 	if (!pages || mapping->nr_ranges > pages)
 		return 0;
 	return div64_u64((u64)mapping->nr_ranges << 32, pages);
