@@ -26,7 +26,10 @@ setup() {
 			IFS=: read -r name suite _ <<< "$word"
 			suite=$(echo selftests/*/"$suite.bats")
 			sed -n 's/^# tap: //p' "$suite" > "$out/$name.tap"
-			grep -q '# dies' "$suite" && exit 1
+			if grep -q '# dies' "$suite"; then
+				printf '%s\n' booting 'BUG: oh no' > "$out/console.log"
+				exit 1
+			fi
 			if grep -q '# meets' "$suite"; then
 				touch "build/met.$name"
 				for _ in {1..50}; do
@@ -126,6 +129,7 @@ last() { printf '%s\n' "${lines[-1]}"; }
 	[ "$status" -ne 0 ]
 	[ "$(wc -l < build/boots)" -eq 2 ]
 	[[ $output == *"not ok 2 the VM lives to the end of the run"* ]]
+	[[ $output == *"# console: b: BUG: oh no"* ]]
 	# Two boots, a and c with their logs, one test of b that had ended.
 	[ "$(last)" = "7 passed, 2 failed, 0 skipped" ]
 }
