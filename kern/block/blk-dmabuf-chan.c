@@ -1432,9 +1432,10 @@ static int blk_dmabuf_chan_iopoll(struct io_uring_cmd *cmd,
 	if (mine && !rq_list_empty(&iob->req_list) &&
 	    !(cmd_to_io_kiocb(cmd)->ctx->flags & IORING_SETUP_HYBRID_IOPOLL))
 		iob->complete(iob);
-	/* Behind what was completed, which looks at both. */
-	if (mine)
+	if (mine) {
+		/* Behind what was completed, which looks at both. */
 		smp_store_release(&chan->poller, NULL);
+	}
 	return ret;
 }
 
