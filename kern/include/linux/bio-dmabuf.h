@@ -45,10 +45,8 @@ struct queue_limits;
 struct request;
 struct scatterlist;
 
-static inline bool blk_opf_is_dmabuf(blk_opf_t opf)
-{
-	return blk_dmabuf_in_use() && (opf & REQ_DMABUF);
-}
+/* A macro, so that nobody loads the flags as long as there is no such I/O. */
+#define blk_opf_is_dmabuf(opf)	(blk_dmabuf_in_use() && ((opf) & REQ_DMABUF))
 
 /**
  * blk_rq_is_dmabuf - is the data of a request premapped?
