@@ -634,8 +634,9 @@ static void blk_rq_dmabuf_sync(struct request *rq, bool for_cpu)
 }
 
 /* Is it all in one page of the buffer, and each page of that in one range? */
-static bool blk_rq_dmabuf_in_page(const struct request *rq,
-				  const struct blk_dmabuf_mapping *mapping)
+static __always_inline bool
+blk_rq_dmabuf_in_page(const struct request *rq,
+		      const struct blk_dmabuf_mapping *mapping)
 {
 	const struct bvec_iter *pos = &rq->bio->bi_iter;
 	u64 mask = rq->q->limits.dma_alignment;
@@ -647,21 +648,16 @@ static bool blk_rq_dmabuf_in_page(const struct request *rq,
 }
 
 /*
- * Does a request that was split for another mapping, or for none, suit @mapping?
- * The driver has decided by segments and gaps before it maps.
+ * Would a request be as many segments, and gaps, in @mapping?  The driver has decided
+ * by these before it maps.
  */
-static bool blk_rq_dmabuf_suits(const struct request *rq,
-				const struct blk_dmabuf_mapping *mapping)
+static noinline bool
+blk_rq_dmabuf_count_suits(const struct request *rq,
+			  const struct blk_dmabuf_mapping *mapping)
 {
-	const struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
 	const struct queue_limits *lim = &rq->q->limits;
 	unsigned int segs, gap_bit;
 
-	if (io->only_peer && !mapping->peer)
-		return false;
-	/* One segment, without counting. */
-	if (!io->parts && blk_rq_dmabuf_in_page(rq, mapping))
-		return true;
 	if (!blk_dmabuf_mapping_fits(mapping, lim))
 		return false;
 	if (blk_dmabuf_count(mapping, rq->bio, lim, UINT_MAX, &segs,
@@ -671,8 +667,22 @@ static bool blk_rq_dmabuf_suits(const struct request *rq,
 	       (!gap_bit || (rq->phys_gap_bit && gap_bit >= rq->phys_gap_bit));
 }
 
+/* Does a request that was split for another mapping, or for none, suit @mapping? */
+static __always_inline bool
+blk_rq_dmabuf_suits(const struct request *rq,
+		    const struct blk_dmabuf_mapping *mapping)
+{
+	const struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
+
+	if (unlikely(io->only_peer) && !mapping->peer)
+		return false;
+	if (likely(!io->parts) && blk_rq_dmabuf_in_page(rq, mapping))
+		return true;
+	return blk_rq_dmabuf_count_suits(rq, mapping);
+}
+
 /* Find and hold the mapping that a request runs on. */
-static struct blk_dmabuf_mapping *
+static __always_inline struct blk_dmabuf_mapping *
 blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
 {
 	struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
@@ -696,8 +706,8 @@ blk_rq_dmabuf_hold(const struct request *rq, struct device *dma_dev)
  * Return: BLK_STS_AGAIN if there is no mapping that suits, or if the registration
  * is dead; what the submitter makes of it is in the I/O
  */
-static blk_status_t blk_rq_dmabuf_take(struct request *rq,
-				       struct device *dma_dev)
+static __always_inline blk_status_t blk_rq_dmabuf_take(struct request *rq,
+						       struct device *dma_dev)
 {
 	struct blk_dmabuf_io *io = rq->bio->bi_dmabuf;
 	struct blk_dmabuf_mapping *mapping;
@@ -727,7 +737,7 @@ static blk_status_t blk_rq_dmabuf_take(struct request *rq,
 	rq->dmabuf_mapping = mapping;
 	rq->rq_flags &= ~RQF_QUIET;
 	WRITE_ONCE(io->desc.hctx, rq->mq_hctx->queue_num);
-	if (mapping->sync)
+	if (unlikely(mapping->sync))
 		blk_rq_dmabuf_sync(rq, false);
 	return BLK_STS_OK;
 }

@@ -408,13 +408,13 @@ struct blk_dmabuf_parts {
  * @missed: DMA device that had no mapping, or none that is as good as the one
  *	that bios were cut for; to be compared only
  * @nowait: it was issued where it must not sleep
+ * @only_peer: refuse it if the memory is no peer's
  * @wait: it has to do what may sleep, and is @nowait
  * @again: it was issued before; look at each bio, so that what is wrong gets its
  *	name
  * @refused: why it was refused on its way, see blk_dmabuf_refuse_io()
  * @error: what its submitter gets to see then, whatever the bios ended with
  * @may_copy: what it is refused for on its way may be a reason to copy it
- * @only_peer: refuse it if the memory is no peer's
  * @placed: place() has said where it goes
  * @placed_by: ->seq of the policy whose complete() is due, or 0
  *
@@ -435,10 +435,10 @@ struct blk_dmabuf_io {
 	u64				seq;
 	const struct device		*missed;
 	bool				nowait;
+	bool				only_peer;
 	bool				wait;
 	bool				again;
 	bool				may_copy;
-	bool				only_peer;
 	bool				placed;
 	enum blk_dmabuf_reason		refused;
 	int				error;
