@@ -412,10 +412,10 @@ struct blk_dmabuf_parts {
  * @wait: it has to do what may sleep, and is @nowait
  * @again: it was issued before; look at each bio, so that what is wrong gets its
  *	name
- * @refused: why it was refused on its way, see blk_dmabuf_refuse_io()
- * @error: what its submitter gets to see then, whatever the bios ended with
  * @may_copy: what it is refused for on its way may be a reason to copy it
  * @placed: place() has said where it goes
+ * @refused: why it was refused on its way, see blk_dmabuf_refuse_io()
+ * @error: what its submitter gets to see then, whatever the bios ended with
  * @placed_by: ->seq of the policy whose complete() is due, or 0
  *
  * Lives longer than all bios that point to it.  An I/O that ends with an error
@@ -512,7 +512,8 @@ int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
 			   u64 len, bool merge);
 void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping);
 unsigned int blk_dmabuf_mapping_search(const struct blk_dmabuf_mapping *mapping,
-				       unsigned int low, u64 offset);
+				       unsigned int low, unsigned int i,
+				       u64 offset);
 bool blk_dmabuf_mapping_fits(const struct blk_dmabuf_mapping *mapping,
 			     const struct queue_limits *lim);
 
@@ -528,19 +529,15 @@ static inline unsigned int
 blk_dmabuf_mapping_find(const struct blk_dmabuf_mapping *mapping,
 			unsigned int low, u64 offset)
 {
-	unsigned int i = (offset >> 12) * mapping->scale >> 32, steps;
 	const struct blk_dmabuf_range *ranges = mapping->ranges;
+	u64 scale = mapping->scale;
+	unsigned int i;
 
-	/* A few neighbours that touch, and are one range, do not matter. */
-	for (steps = 0; steps < 4; steps++) {
-		if (unlikely(offset < ranges[i].start))
-			i--;
-		else if (unlikely(offset >= ranges[i + 1].start))
-			i++;
-		else
-			return i;
-	}
-	return blk_dmabuf_mapping_search(mapping, low, offset);
+	/* Of the page's middle: half a range too many or too few does not matter. */
+	i = ((offset >> 12) * scale + scale / 2) >> 32;
+	if (likely(offset >= ranges[i].start && offset < ranges[i + 1].start))
+		return i;
+	return blk_dmabuf_mapping_search(mapping, low, i, offset);
 }
 
 /*

@@ -255,8 +255,8 @@ int blk_dmabuf_mapping_add(struct blk_dmabuf_mapping *mapping, dma_addr_t addr,
 }
 
 /*
- * Ranges for each 4 KiB of the buffer, in units of 2^-32: so many there are before an
- * offset, if they are about the same length.  Scattered pages are.
+ * Ranges for each 4 KiB of the buffer, in units of 2^-32: so many there are from the
+ * beginning to an offset, if they are about the same length.  Scattered pages are.
  */
 static u64 blk_dmabuf_mapping_scale(const struct blk_dmabuf_mapping *mapping)
 {
@@ -297,16 +297,27 @@ void blk_dmabuf_mapping_seal(struct blk_dmabuf_mapping *mapping)
 	mapping->seq = atomic64_inc_return(&blk_dmabuf_mapping_seq);
 }
 
-/* blk_dmabuf_mapping_find() where ranges differ much in length. */
+/* blk_dmabuf_mapping_find() where @i is a wrong guess: ranges differ in length. */
 unsigned int blk_dmabuf_mapping_search(const struct blk_dmabuf_mapping *mapping,
-				       unsigned int low, u64 offset)
+				       unsigned int low, unsigned int i,
+				       u64 offset)
 {
-	unsigned int high = mapping->nr_ranges - 1;
+	const struct blk_dmabuf_range *ranges = mapping->ranges;
+	unsigned int high = mapping->nr_ranges - 1, steps;
 
+	/* A few neighbours that touch, and are one range, do not matter. */
+	for (steps = 0; steps < 4; steps++) {
+		if (offset < ranges[i].start)
+			i--;
+		else if (offset >= ranges[i + 1].start)
+			i++;
+		else
+			return i;
+	}
 	while (low < high) {
 		unsigned int mid = high - (high - low) / 2;
 
-		if (mapping->ranges[mid].start <= offset)
+		if (ranges[mid].start <= offset)
 			low = mid;
 		else
 			high = mid - 1;
