@@ -38,7 +38,7 @@
 /**
  * struct inner - a map that is filled until another one takes its place
  * @name: for who looks with bpftool
- * @type: @key_size: @value_size: @max_entries: as in watch.bpf.c
+ * @type: @key_size: @value_size: @max_entries: @flags: as in watch.bpf.c
  * @outer: map that the programs find it in
  * @fd: the one in use, -1 if there is none yet
  */
@@ -48,6 +48,7 @@ struct inner {
 	uint32_t		key_size;
 	uint32_t		value_size;
 	uint32_t		max_entries;
+	uint32_t		flags;
 	int			outer;
 	int			fd;
 };
@@ -58,9 +59,10 @@ struct inner {
  * @ctl: to look at registrations, which count their retries themselves
  * @disk: of whose registrations, NULL for all
  * @before: registrations before this interval, with their retries so far
- * @ios: I/Os of this interval
+ * @ios: I/Os of this interval, but those in @recent
+ * @recent: those that are found without hashing
  * @refusals: refusals of this interval
- * @nr_cpus: values that an element of @ios has
+ * @nr_cpus: values that an element of @ios and of @recent has
  * @per_cpu: room for these
  * @since: when the interval began, seconds
  * @lost: what was lost before it
@@ -76,9 +78,10 @@ struct watcher {
 	const dev_t		*disk;
 	struct infos		before;
 	struct inner		ios;
+	struct inner		recent;
 	struct inner		refusals;
 	int			nr_cpus;
-	struct watch_ios	*per_cpu;
+	struct watch_recent	*per_cpu;
 	double			since;
 	uint64_t		lost;
 	int			signals;
@@ -211,7 +214,7 @@ static void report_free(struct report *r)
 static int inner_swap(struct inner *in, int *fd)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts,
-		    .map_flags = BPF_F_NO_PREALLOC);
+		    .map_flags = in->flags);
 	uint32_t zero = 0;
 	int new, ret = 0;
 
@@ -231,22 +234,43 @@ static int inner_swap(struct inner *in, int *fd)
 
 static int read_ios(struct watcher *w, int fd, struct report *r)
 {
+	struct watch_ios sum, *of_cpu = (void *)w->per_cpu;
 	struct watch_key key, *prev = NULL;
-	struct watch_ios sum;
 	int cpu, ret;
 
 	while (!bpf_map_get_next_key(fd, prev, &key)) {
-		if (bpf_map_lookup_elem(fd, &key, w->per_cpu))
+		if (bpf_map_lookup_elem(fd, &key, of_cpu))
 			return -errno;
-		sum = w->per_cpu[0];
+		sum = of_cpu[0];
 		for (cpu = 1; cpu < w->nr_cpus; cpu++)
-			ios_add(&sum, &w->per_cpu[cpu]);
+			ios_add(&sum, &of_cpu[cpu]);
 		ret = report_add(r, &key, &sum);
 		if (ret)
 			return ret;
 		prev = &key;
 	}
 	return errno == ENOENT ? 0 : -errno;
+}
+
+static int read_recent(struct watcher *w, int fd, struct report *r)
+{
+	const struct watch_recent *recent;
+	uint32_t at;
+	int ret;
+
+	for (at = 0; at < WATCH_RECENT; at++) {
+		if (bpf_map_lookup_elem(fd, &at, w->per_cpu))
+			return -errno;
+		for (recent = w->per_cpu; recent < w->per_cpu + w->nr_cpus;
+		     recent++) {
+			if (!recent->key.id)
+				continue;
+			ret = report_add(r, &recent->key, &recent->ios);
+			if (ret)
+				return ret;
+		}
+	}
+	return 0;
 }
 
 static int read_refusals(int fd, struct report *r)
@@ -314,26 +338,24 @@ static uint64_t lost_so_far(const struct watcher *w)
 /* End the interval, begin the next one. */
 static int take_report(struct watcher *w)
 {
+	int recent = -1, ios = -1, refusals = -1, ret;
 	struct report *r = &w->last;
 	uint64_t lost;
 	double end;
-	int fd, ret;
 
 	report_free(r);
-	ret = inner_swap(&w->ios, &fd);
-	if (ret)
-		return ret;
+	ret = inner_swap(&w->recent, &recent) ?:
+	      inner_swap(&w->ios, &ios) ?:
+	      inner_swap(&w->refusals, &refusals);
 	end = now();
-	ret = read_ios(w, fd, r);
-	close(fd);
-	if (!ret)
-		ret = inner_swap(&w->refusals, &fd);
-	if (ret)
-		return ret;
-	ret = read_refusals(fd, r);
-	close(fd);
-	if (!ret)
-		ret = take_retries(w, &r->retries);
+	ret = ret ?:
+	      read_recent(w, recent, r) ?:
+	      read_ios(w, ios, r) ?:
+	      read_refusals(refusals, r) ?:
+	      take_retries(w, &r->retries);
+	close(recent);
+	close(ios);
+	close(refusals);
 	lost = lost_so_far(w);
 	r->lost = lost - w->lost;
 	r->end = time(NULL);
@@ -356,7 +378,17 @@ static int start_maps(struct watcher *w)
 		.key_size	= sizeof(struct watch_key),
 		.value_size	= sizeof(struct watch_ios),
 		.max_entries	= WATCH_MAX_KEYS,
+		.flags		= BPF_F_NO_PREALLOC,
 		.outer		= bpf_map__fd(w->skel->maps.ios),
+		.fd		= -1,
+	};
+	w->recent = (struct inner) {
+		.name		= "watch_recent",
+		.type		= BPF_MAP_TYPE_PERCPU_ARRAY,
+		.key_size	= sizeof(uint32_t),
+		.value_size	= sizeof(struct watch_recent),
+		.max_entries	= WATCH_RECENT,
+		.outer		= bpf_map__fd(w->skel->maps.recent),
 		.fd		= -1,
 	};
 	w->refusals = (struct inner) {
@@ -365,10 +397,11 @@ static int start_maps(struct watcher *w)
 		.key_size	= sizeof(struct watch_refusal),
 		.value_size	= sizeof(uint64_t),
 		.max_entries	= WATCH_MAX_REFUSALS,
+		.flags		= BPF_F_NO_PREALLOC,
 		.outer		= bpf_map__fd(w->skel->maps.refusals),
 		.fd		= -1,
 	};
-	ret = inner_swap(&w->ios, &none);
+	ret = inner_swap(&w->ios, &none) ?: inner_swap(&w->recent, &none);
 	return ret ?: inner_swap(&w->refusals, &none);
 }
 

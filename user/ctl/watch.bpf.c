@@ -7,7 +7,7 @@
  * registration, queue, direction and policy, on the CPU that completes it; each
  * refusal to that of its registration and reason.
  *
- * What is counted into is an inner map that user space replaces at the end of an
+ * What is counted into are inner maps that user space replaces at the end of an
  * interval.  The kernel returns from that when no program uses the old one any
  * more: nothing is counted twice or not at all, and what no longer does I/O
  * takes no room.
@@ -38,6 +38,13 @@ struct ios_map {
 	__uint(value_size, sizeof(struct watch_ios));
 };
 
+struct recent_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WATCH_RECENT);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(struct watch_recent));
+};
+
 struct refusals_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -52,6 +59,13 @@ struct {
 	__type(key, u32);
 	__array(values, struct ios_map);
 } ios SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__array(values, struct recent_map);
+} recent SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -80,24 +94,57 @@ static __always_inline void *element(void *map, const void *key,
 	return value;
 }
 
-/* The smallest n with @ns <= 2^n us. */
-static u32 bucket(u64 ns)
+typedef u64 __attribute__((may_alias)) part_of_key;
+
+/* memcmp() would be by bytes. */
+static __always_inline bool same_key(const struct watch_key *a,
+				     const struct watch_key *b)
 {
-	u64 left = (ns + WATCH_BUCKET_NS - 1) / WATCH_BUCKET_NS;
+	const part_of_key *x = (const void *)a, *y = (const void *)b;
+	u32 i;
+
+	for (i = 0; i < sizeof(*a) / sizeof(*x); i++)
+		if (x[i] != y[i])
+			return false;
+	return true;
+}
+
+/*
+ * The element of @key without hashing, which costs as much as all the rest.  It is
+ * that of the first of an interval on a CPU, NULL for others that would have the same.
+ */
+static __always_inline struct watch_ios *
+recent_element(const struct watch_key *key)
+{
+	u32 at = ((key->id + key->hctx) * 2 + key->write) % WATCH_RECENT;
+	struct watch_recent *r;
+	u32 zero = 0;
+	void *map;
+
+	map = bpf_map_lookup_elem(&recent, &zero);
+	r = map ? bpf_map_lookup_elem(map, &at) : NULL;
+	if (!r)
+		return NULL;
+	if (!r->key.id)
+		r->key = *key;
+	else if (!same_key(&r->key, key))
+		return NULL;
+	return &r->ios;
+}
+
+/* The smallest n with @ns <= 2^n us. */
+static __always_inline u32 bucket(u64 ns)
+{
+	u64 left = ns ? ns - 1 : 0;
 	u32 n = 0, step;
 
-	if (!left)
-		return 0;
-	left--;
-	if (left >> (WATCH_BUCKETS - 1))
-		return WATCH_BUCKETS - 1;
 	for (step = WATCH_BUCKETS / 2; step; step /= 2) {
-		if (left >> step) {
+		if (left >= (u64)WATCH_BUCKET_NS << (step - 1)) {
 			left >>= step;
 			n += step;
 		}
 	}
-	return n + left;
+	return n;
 }
 
 /* What a policy is not shown is around what it is shown. */
@@ -128,17 +175,18 @@ int BPF_PROG(watch_complete, const struct blk_dmabuf_desc *desc)
 		.hctx	= desc->hctx,
 		.write	= desc->write,
 	};
+	u32 zero = 0, only = only_dev;
 	struct watch_ios *sum;
-	u32 zero = 0;
 	void *map;
 
-	if (only_dev && desc->dev != only_dev)
-		return 0;
-	map = bpf_map_lookup_elem(&ios, &zero);
-	if (!map)
+	if (only && desc->dev != only)
 		return 0;
 	read_policy(key.policy, io);
-	sum = element(map, &key, &no_ios);
+	sum = recent_element(&key);
+	if (!sum) {
+		map = bpf_map_lookup_elem(&ios, &zero);
+		sum = map ? element(map, &key, &no_ios) : NULL;
+	}
 	if (!sum)
 		return 0;
 	/* Not atomic: the program does not interrupt itself on a CPU. */

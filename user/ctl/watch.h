@@ -12,6 +12,9 @@
  */
 #define WATCH_MAX_KEYS		8192
 
+/* What most I/Os of a CPU are counted in: a power of 2. */
+#define WATCH_RECENT		64
+
 /* Reasons are few, but each registration has its own. */
 #define WATCH_MAX_REFUSALS	4096
 
@@ -31,6 +34,8 @@
  * @hctx: hardware queue of the last request, or -1
  * @write: buffer to device
  * @policy: selected for the disk, or empty
+ *
+ * Aligned, so that watch.bpf.c compares two of them by 8 bytes at a time.
  */
 struct watch_key {
 	__u32	dev;
@@ -38,7 +43,7 @@ struct watch_key {
 	__s32	hctx;
 	__u32	write;
 	char	policy[WATCH_POLICY_LEN];
-};
+} __attribute__((aligned(8)));
 
 /**
  * struct watch_ios - I/Os that are over
@@ -58,6 +63,16 @@ struct watch_ios {
 	__u64	placed;
 	__u64	latency_ns;
 	__u64	buckets[WATCH_BUCKETS];
+};
+
+/**
+ * struct watch_recent - I/Os of one CPU that are found without hashing
+ * @key: whose; its ->id is 0 as long as that is nobody
+ * @ios: those I/Os
+ */
+struct watch_recent {
+	struct watch_key	key;
+	struct watch_ios	ios;
 };
 
 /**
