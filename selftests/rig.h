@@ -14,6 +14,13 @@
 #include "dmabuf.h"
 #include "tap.h"
 
+/*
+ * For QEMU's monitor: a line for each instruction, and no more of that.  "singlestep"
+ * was renamed in QEMU 8.1; what is not known is complained about and nothing else.
+ */
+#define MONITOR_LOG_ON	"singlestep on\none-insn-per-tb on\nlog exec,nochain\n"
+#define MONITOR_LOG_OFF	"log none\nsinglestep off\none-insn-per-tb off\n"
+
 /* Shared by all tests: what they leave in it is removed behind them. */
 static struct blkdmabuf_ctl *rig_ctl;
 

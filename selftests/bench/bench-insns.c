@@ -709,10 +709,10 @@ static void profile(char **args)
 	b.ring = &rings[b.mode][b.path == PASSTHROUGH];
 	for (i = 0; i < PROFILED; i++)
 		sample(&b);
-	monitor(fd, "singlestep on\nlog exec,nochain\n");
+	monitor(fd, MONITOR_LOG_ON);
 	for (i = 0; i < PROFILED; i++)
 		sample(&b);
-	monitor(fd, "log none\nsinglestep off\n");
+	monitor(fd, MONITOR_LOG_OFF);
 	if (stat)
 		stop_stat(stat);
 	CHECK_EQ(b.err, 0);

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What one 4 KiB read costs in instructions of the guest when 1, 2, 4 and 8 CPUs
- * read at a time, by registered buffers, and on a channel that all share or one
- * each.  selftests/bench/bench runs it:
+ * 4 KiB reads while 1, 2, 4 and 8 CPUs read at a time, by registered buffers, and on
+ * a channel that all share or one each.  selftests/bench/bench runs it:
  *
- *   bench-scale FILE [ios]
+ *   bench-scale MONITOR DIR [ios]
  *
- * writes rows of JSON to FILE.  Time has to count the instructions of all CPUs.  As
- * in policy-cost.c a thread counts down while the device works, which keeps its CPU
- * busy and is subtracted.  What the CPUs do besides, such as ticks, is in it.
+ * QEMU, asked by its monitor, writes the instructions that it runs meanwhile to a log
+ * of each cell in DIR, and what it is of is in DIR/cells.  Taking the time, and
+ * subtracting what threads wait, tells nothing: CPUs take turns that are a hundred
+ * times longer than what a read costs.
  */
 #include <pthread.h>
-#include <x86intrin.h>
 
 #include "rig.h"
 
 #define POS		(8 * MIB)
 #define MAX_CPUS	8
-#define COUNT_DOWN	20000
-#define SAMPLES		101
+#define WARM_UP		20
+
+/* What the monitor is told takes effect when QEMU comes to it, and nobody says when. */
+#define MONITOR_US	1000000
 
 enum how { REGISTERED, SHARED, EACH, NR_HOWS };
 
@@ -32,20 +33,16 @@ static struct worker {
 	pthread_t	thread;
 	unsigned int	cpu;
 	struct rig	rig;
-	uint64_t	steps;
 } workers[MAX_CPUS];
 
-static pthread_barrier_t start, end;
-static unsigned int nr_ios = 300;
-static uint64_t step;
+/* Of workers and main thread: warm, log on, log to be off, off. */
+static pthread_barrier_t all;
+static unsigned int nr_ios = 160;	/* of a cell */
+static unsigned int nr_readers;
 static enum how how;
-
-static void count_down(void)
-{
-	unsigned long n = COUNT_DOWN;
-
-	__asm__ volatile("1: dec %0; jnz 1b" : "+r"(n) : : "cc");
-}
+static int monitor_fd;
+static const char *dir;
+static FILE *cells;
 
 static void pin(unsigned int cpu)
 {
@@ -68,10 +65,9 @@ static void read_one(struct worker *w, struct io_uring *ring)
 		blkdmabuf_prep_read(sqe, 0, POS, PAGE, r->slot, 0, 0);
 	sqe->flags |= IOSQE_FIXED_FILE;
 	CHECK_EQ(io_uring_submit(ring), 1);
-	do {
-		count_down();
-		w->steps++;
-	} while (io_uring_peek_cqe(ring, &cqe));
+	/* In user space, which is not counted. */
+	while (io_uring_peek_cqe(ring, &cqe))
+		;
 	CHECK_EQ(cqe->res, PAGE);
 	io_uring_cqe_seen(ring, cqe);
 }
@@ -88,53 +84,47 @@ static void *work(void *arg)
 	CHECK_EQ(io_uring_queue_init(8, &ring, 0), 0);
 	CHECK_EQ(io_uring_register_files(&ring, &file, 1), 0);
 	CHECK_EQ(io_uring_register_buffers(&ring, &iov, 1), 0);
-	for (i = 0; i < 20; i++)
+	for (i = 0; i < WARM_UP; i++)
 		read_one(w, &ring);
-	pthread_barrier_wait(&start);
-	w->steps = 0;
-	for (i = 0; i < nr_ios; i++)
+	pthread_barrier_wait(&all);
+	pthread_barrier_wait(&all);
+	for (i = 0; i < nr_ios / nr_readers; i++)
 		read_one(w, &ring);
-	pthread_barrier_wait(&end);
+	pthread_barrier_wait(&all);
+	pthread_barrier_wait(&all);
 	io_uring_queue_exit(&ring);
 	return NULL;
 }
 
-static void count_down_alone(void)
+static void monitor(const char *commands)
 {
-	uint64_t alone[SAMPLES], before, least = UINT64_MAX;
-	unsigned int i;
-
-	for (i = 0; i < SAMPLES; i++) {
-		before = __rdtsc();
-		count_down();
-		alone[i] = __rdtsc() - before;
-		if (alone[i] < least)
-			least = alone[i];
-	}
-	step = least;
+	CHECK_EQ(write(monitor_fd, commands, strlen(commands)),
+		 (ssize_t)strlen(commands));
+	usleep(MONITOR_US);
 }
 
-static double run(unsigned int nr)
+static void run(unsigned int nr)
 {
-	uint64_t begin, ended, steps = 0;
+	char command[512];
 	unsigned int i;
 
-	pthread_barrier_init(&start, NULL, nr + 1);
-	pthread_barrier_init(&end, NULL, nr + 1);
+	nr_readers = nr;
+	pthread_barrier_init(&all, NULL, nr + 1);
 	for (i = 0; i < nr; i++)
 		CHECK_EQ(pthread_create(&workers[i].thread, NULL, work,
 					&workers[i]), 0);
-	pthread_barrier_wait(&start);
-	begin = __rdtsc();
-	pthread_barrier_wait(&end);
-	ended = __rdtsc();
-	for (i = 0; i < nr; i++) {
+	snprintf(command, sizeof(command), "logfile %s/%d-%u.log\n"
+		 MONITOR_LOG_ON, dir, how, nr);
+	pthread_barrier_wait(&all);
+	monitor(command);
+	pthread_barrier_wait(&all);
+	pthread_barrier_wait(&all);
+	monitor(MONITOR_LOG_OFF);
+	pthread_barrier_wait(&all);
+	for (i = 0; i < nr; i++)
 		pthread_join(workers[i].thread, NULL);
-		steps += workers[i].steps;
-	}
-	pthread_barrier_destroy(&start);
-	pthread_barrier_destroy(&end);
-	return (ended - begin - steps * step) * 1.0 / nr / nr_ios;
+	pthread_barrier_destroy(&all);
+	fprintf(cells, "%d-%u.log\t%u\t%u\t%s\n", how, nr, nr, nr_ios, hows[how]);
 }
 
 static void set_up(unsigned int nr)
@@ -188,39 +178,33 @@ static void unbind_all(unsigned int nr, bool shared)
 int main(int argc, char **argv)
 {
 	unsigned int cpus = sysconf(_SC_NPROCESSORS_ONLN), nr;
-	const char *comma = "[\n";
-	double insns;
-	FILE *out;
+	char path[512];
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: bench-scale FILE [ios]\n");
+	if (argc < 3) {
+		fprintf(stderr, "usage: bench-scale MONITOR DIR [ios]\n");
 		return 2;
 	}
-	if (argc > 2)
-		nr_ios = atoi(argv[2]);
+	monitor_fd = open(argv[1], O_RDWR | O_CLOEXEC);
+	CHECK(monitor_fd >= 0);
+	dir = argv[2];
+	if (argc > 3)
+		nr_ios = atoi(argv[3]);
 	if (cpus > MAX_CPUS)
 		cpus = MAX_CPUS;
 	CHECK_EQ(blkdmabuf_ctl_open(&rig_ctl, NULL), 0);
-	out = fopen(argv[1], "we");
-	CHECK(out);
+	snprintf(path, sizeof(path), "%s/cells", dir);
+	cells = fopen(path, "we");
+	CHECK(cells);
 	set_up(cpus);
-	count_down_alone();
 	for (how = 0; how < NR_HOWS; how++) {
 		if (how != REGISTERED)
 			bind_all(cpus, how == SHARED);
-		for (nr = 1; nr <= cpus; nr *= 2) {
-			insns = run(nr);
-			printf("# %s, %u CPUs: %.0f\n", hows[how], nr, insns);
-			fprintf(out, "%s{\"path\":\"%s\",\"cpus\":%u,"
-				"\"insns_per_io\":%.1f}", comma, hows[how], nr,
-				insns);
-			comma = ",\n";
-		}
+		for (nr = 1; nr <= cpus; nr *= 2)
+			run(nr);
 		if (how != REGISTERED)
 			unbind_all(cpus, how == SHARED);
 	}
-	fprintf(out, "\n]\n");
-	CHECK_EQ(fclose(out), 0);
+	CHECK_EQ(fclose(cells), 0);
 	rig_clean();
 	blkdmabuf_ctl_close(rig_ctl);
 	return 0;

@@ -166,7 +166,7 @@ def scale_targets:
    map(select(.iommu == $iommu and .path == $path)) | select(length > 1) |
    (map(select(.cpus == 1))[0].insns_per_io) as $one |
    target("\($iommu), \($path): 2, 4, 8 CPUs, of one";
-     (map(.insns_per_io) | max) / $one; 1.05)];
+     quotient(map(.insns_per_io) | max; $one); 1.05)];
 
 # ---- text ----
 
@@ -245,7 +245,8 @@ def maps_table:
     map(lpad(14)) | join("")));
 
 def scale_table:
-  "Instructions of the guest per 4 KiB read, by CPUs that read:",
+  "Instructions of block layer, driver and io_uring per 4 KiB read, by CPUs that read",
+  "(compare within a line: pages and IOMMU are not among them):",
   (["IOMMU", "PATH"] | map(pad(26)) | join("")) +
   (["1", "2", "4", "8"] | map(lpad(9)) | join("")),
   (.scaling | group_by([.iommu, .path])[] | . as $cell |
