@@ -974,8 +974,7 @@ static __always_inline int blk_dmabuf_io_place(struct blk_dmabuf_chan_io *cio)
 					  BLK_DMABUF_COMPLETE)))
 		error = blk_dmabuf_policy_place(io, io->desc.write ?
 						cio->chan->write_block :
-						cio->chan->read_block,
-						io->nowait);
+						cio->chan->read_block);
 	if (unlikely(io->parts) &&
 	    (io->desc.slot != slot || io->desc.offset != offset)) {
 		blk_dmabuf_parts_put(io->parts);

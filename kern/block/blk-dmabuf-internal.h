@@ -710,8 +710,7 @@ static inline bool blk_dmabuf_slots_ask(const struct blk_dmabuf_slots *slots,
 
 int blk_dmabuf_policy_admit(struct gendisk *disk,
 			    struct blk_dmabuf_grant *grant);
-int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
-			    bool nowait);
+int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block);
 void blk_dmabuf_policy_complete(struct blk_dmabuf_io *io);
 void blk_dmabuf_policy_invalidated(struct gendisk *disk, u32 id);
 void blk_dmabuf_grant_init(struct blk_dmabuf_grant *grant,

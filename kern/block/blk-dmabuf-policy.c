@@ -524,9 +524,9 @@ static int blk_dmabuf_policy_errno(s32 ret, u32 dev,
 /**
  * blk_dmabuf_policy_place - let the policy place what is left of an I/O
  * @io: the I/O; its ->desc is what is left of it, and then the piece placed.
- *	Position, length and direction are checked; ->reg is not known yet
+ *	Position, length and direction are checked; ->reg is not known yet.  With
+ *	->nowait it will be asked again if it says -EAGAIN
  * @block: a piece that is not the last is a multiple of this, a power of 2
- * @nowait: it will be asked again if it says -EAGAIN
  *
  * To be called if blk_dmabuf_slots_ask() for BLK_DMABUF_PLACE | BLK_DMABUF_COMPLETE.
  * With ->placed set it is the caller that checks slot and offset.  With
@@ -535,8 +535,7 @@ static int blk_dmabuf_policy_errno(s32 ret, u32 dev,
  *
  * Return: 0, or -errno
  */
-int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
-			    bool nowait)
+int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block)
 {
 	struct request_queue *q = io->slots->disk->queue;
 	u32 left = io->desc.len, len;
@@ -554,7 +553,7 @@ int blk_dmabuf_policy_place(struct blk_dmabuf_io *io, unsigned int block,
 	seq = ops->seq;
 	if (ret) {
 		io->placed = false;
-		return ret == -EAGAIN && nowait ? ret :
+		return ret == -EAGAIN && io->nowait ? ret :
 			blk_dmabuf_policy_errno(ret, io->desc.dev,
 						BLK_DMABUF_POLICY_REFUSED);
 	}
@@ -653,31 +652,42 @@ struct blk_mq_hw_ctx *bio_dmabuf_hctx(const struct bio *bio)
 	return blk_dmabuf_hctx(q, chosen - 1);
 }
 
+/*
+ * Ask below a stack: other disks may be asked about the I/O at this moment.
+ * Apart, because what is on the stack may have to be cleared.
+ */
+static noinline s32 blk_dmabuf_policy_ask_leaf(const struct bio *bio,
+					       struct request_queue *q,
+					       struct blk_mq_hw_ctx *local,
+					       const struct blk_dmabuf_ops *ops)
+{
+	struct blk_dmabuf_route route;
+
+	route.desc = bio->bi_dmabuf->desc;
+	route.desc.dev = disk_devt(bio->bi_bdev->bd_disk);
+	route.desc.hctx = -1;
+	route.q = q;
+	route.local = local;
+	return ops->map_queue(&route.desc);
+}
+
 /* What the policy of the disk @bio has reached says. */
 static __always_inline s32
 blk_dmabuf_policy_ask(const struct bio *bio, struct request_queue *q,
 		      struct blk_mq_hw_ctx *local)
 {
 	struct blk_dmabuf_io *io = bio->bi_dmabuf;
-	struct blk_dmabuf_route route;
 	struct blk_dmabuf_ops *ops;
 
 	guard(rcu)();
 	ops = rcu_dereference(q->dmabuf_ops);
 	if (!ops || !ops->map_queue)
 		return -1;
-	if (likely(q == io->slots->disk->queue)) {
-		io->q = q;
-		io->local = local;
-		return ops->map_queue(&io->desc);
-	}
-	/* Below a stack other disks may be asked about it at this moment. */
-	route.desc = io->desc;
-	route.desc.dev = disk_devt(bio->bi_bdev->bd_disk);
-	route.desc.hctx = -1;
-	route.q = q;
-	route.local = local;
-	return ops->map_queue(&route.desc);
+	if (unlikely(q != io->slots->disk->queue))
+		return blk_dmabuf_policy_ask_leaf(bio, q, local, ops);
+	io->q = q;
+	io->local = local;
+	return ops->map_queue(&io->desc);
 }
 
 static bool bio_dmabuf_bad_queue(struct bio *bio, enum blk_dmabuf_reason reason)
