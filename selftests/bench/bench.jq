@@ -96,14 +96,14 @@ def iops_targets:
       1 / $limit);
   ([4096, 3], [524288, 4]) as [$size, $limit] | {size: $size, batch: 1} as $c |
   ($c | cell_name) as $name |
-  ({iommu: "strict", path: "dmabuf", size: $size} as $ours |
+  (($c + {iommu: "strict", path: "dmabuf"}) as $ours |
    times("strict, \($name), registered buffers of dma-buf"; $ours;
-     {iommu: "strict", path: "registered", size: $size}; $limit),
+     $c + {iommu: "strict", path: "registered"}; $limit),
    times("strict, \($name), registered in passthrough of dma-buf"; $ours;
-     {iommu: "passthrough", path: "registered", size: $size}; 1)),
+     $c + {iommu: "passthrough", path: "registered"}; 1)),
   times("passthrough, \($name), registered buffers of dma-buf";
-    {iommu: "passthrough", path: "dmabuf", size: $size};
-    {iommu: "passthrough", path: "registered", size: $size}; 1);
+    $c + {iommu: "passthrough", path: "dmabuf"};
+    $c + {iommu: "passthrough", path: "registered"}; 1);
 
 # Nothing is to be left to count in any row with a dma-buf.
 def count_target($iommu):
@@ -179,7 +179,7 @@ def target_lines:
   (if .met == null then "not measured" elif .met then "met" else "MISSED" end |
     pad(13)) +
   ((.value | if . == null then "-" else round_to(4) end) | lpad(8)) + " <= " +
-  (.limit | pad(6)) + " " + .target;
+  (.limit | round_to(4) | pad(6)) + " " + .target;
 
 def table:
   ["stock", "registered", "passthrough", "dmabuf", "place_map_queue", "pieces"]
