@@ -906,7 +906,7 @@ blk_dmabuf_desc_init(struct blk_dmabuf_desc *desc,
 
 /*
  * From here to the bio's submission all becomes one function, for commands and for
- * pieces each: saving and restoring registers would be 50 instructions of an I/O.
+ * pieces each: else every step saves and restores registers.
  */
 static __always_inline struct blk_dmabuf_chan_io *
 blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
@@ -922,7 +922,7 @@ blk_dmabuf_io_alloc(struct blk_dmabuf_chan *chan, struct io_uring_cmd *cmd,
 			       &blk_dmabuf_bios);
 	cio = container_of(bio, struct blk_dmabuf_chan_io, bio);
 	io = &cio->io;
-	/* Member by member: clearing all of it first is 40 instructions more. */
+	/* Member by member, so that nobody clears all of it first. */
 	blk_dmabuf_desc_init(&io->desc, chan, cmd, skip);
 	io->slots = &chan->slots;
 	io->reg = NULL;
